@@ -1,0 +1,209 @@
+#include "palimpsest/threads.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <fstream>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace palimpsest {
+namespace {
+
+// A worker that found nothing to do looks on for this long before it sleeps: long enough to bridge
+// the gap between two operations of one training step, short enough to leave the core to others.
+constexpr auto kSpin = std::chrono::microseconds(60);
+constexpr int kSlots = 32;  // calls of run() that may be under way at once
+
+void relax() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Waits for a condition that another running thread is about to make true.
+template <typename Condition>
+void spin_until(const Condition& condition) {
+  for (int i = 0; !condition(); ++i) {
+    if (i < 2000) {
+      relax();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+struct Job {
+  FunctionRef<void(int64_t)> task;
+  int64_t tasks;
+  int helpers_wanted;
+  std::atomic<int64_t> next{0};
+  std::atomic<int> helpers{0};  // workers that hold a pointer to this job
+};
+
+// Where a caller shows its job to the workers. The lock is held for a few instructions.
+struct alignas(64) Slot {
+  std::atomic<bool> locked{false};
+  std::atomic<Job*> job{nullptr};
+
+  void lock() {
+    spin_until([&] { return !locked.exchange(true, std::memory_order_acquire); });
+  }
+  void unlock() { locked.store(false, std::memory_order_release); }
+};
+
+thread_local bool inside_task = false;
+
+void work_on(Job& job) {
+  inside_task = true;
+  for (;;) {
+    const int64_t i = job.next.fetch_add(1, std::memory_order_relaxed);
+    if (i >= job.tasks) break;
+    job.task(i);
+  }
+  inside_task = false;
+}
+
+}  // namespace
+
+int physical_cores() {
+  static const int cores = [] {
+    int count = std::max(1u, std::thread::hardware_concurrency());
+#if defined(__linux__)
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
+      std::set<std::string> siblings;
+      for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (!CPU_ISSET(cpu, &allowed)) continue;
+        std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) +
+                           "/topology/thread_siblings_list");
+        std::string list;
+        if (!std::getline(file, list)) list = std::to_string(cpu);
+        siblings.insert(list);
+      }
+      if (!siblings.empty()) count = static_cast<int>(siblings.size());
+    }
+#endif
+    return count;
+  }();
+  return cores;
+}
+
+struct ThreadPool::Impl {
+  std::array<Slot, kSlots> slots;
+  std::atomic<uint32_t> epoch{0};  // changes when there may be work
+  std::atomic<int> sleepers{0};
+  std::atomic<bool> stop{false};
+  std::mutex growth;
+  std::atomic<int> size{0};
+  std::vector<std::thread> workers;
+
+  void grow(int wanted) {
+    if (size.load(std::memory_order_acquire) >= wanted) return;
+    const std::lock_guard guard(growth);
+    while (static_cast<int>(workers.size()) < wanted) {
+      workers.emplace_back([this] { loop(); });
+      size.store(static_cast<int>(workers.size()), std::memory_order_release);
+    }
+  }
+
+  bool help() {
+    for (Slot& slot : slots) {
+      if (slot.job.load(std::memory_order_relaxed) == nullptr) continue;
+      slot.lock();
+      Job* job = slot.job.load(std::memory_order_relaxed);
+      if (job != nullptr && job->next.load(std::memory_order_relaxed) < job->tasks &&
+          job->helpers.load(std::memory_order_relaxed) < job->helpers_wanted) {
+        job->helpers.fetch_add(1, std::memory_order_relaxed);
+      } else {
+        job = nullptr;
+      }
+      slot.unlock();
+      if (job != nullptr) {
+        work_on(*job);
+        job->helpers.fetch_sub(1, std::memory_order_release);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void loop() {
+    while (!stop.load(std::memory_order_relaxed)) {
+      const uint32_t seen = epoch.load(std::memory_order_acquire);
+      if (help()) continue;
+      const auto until = std::chrono::steady_clock::now() + kSpin;
+      bool changed = false;
+      while (!changed && std::chrono::steady_clock::now() < until) {
+        for (int i = 0; i < 64 && !changed; ++i) {
+          relax();
+          changed = epoch.load(std::memory_order_acquire) != seen;
+        }
+      }
+      if (changed) continue;
+      sleepers.fetch_add(1, std::memory_order_seq_cst);
+      epoch.wait(seen, std::memory_order_seq_cst);
+      sleepers.fetch_sub(1, std::memory_order_seq_cst);
+    }
+  }
+
+  void announce() {
+    epoch.fetch_add(1, std::memory_order_seq_cst);
+    if (sleepers.load(std::memory_order_seq_cst) > 0) epoch.notify_all();
+  }
+};
+
+ThreadPool& ThreadPool::shared() {
+  static ThreadPool pool;
+  return pool;
+}
+
+ThreadPool::ThreadPool() : impl_(std::make_unique<Impl>()) {}
+
+ThreadPool::~ThreadPool() {
+  impl_->stop.store(true);
+  impl_->epoch.fetch_add(1);
+  impl_->epoch.notify_all();
+  for (std::thread& worker : impl_->workers) worker.join();
+}
+
+void ThreadPool::run(int64_t tasks, int threads, FunctionRef<void(int64_t)> task) {
+  const int helpers = static_cast<int>(std::min<int64_t>(threads, tasks)) - 1;
+  Slot* slot = nullptr;
+  Job job{task, tasks, helpers};
+  if (helpers > 0 && !inside_task) {
+    impl_->grow(helpers);
+    for (Slot& candidate : impl_->slots) {
+      Job* empty = nullptr;
+      if (candidate.job.compare_exchange_strong(empty, &job, std::memory_order_acq_rel)) {
+        slot = &candidate;
+        break;
+      }
+    }
+  }
+  if (slot == nullptr) {  // one thread, nested, or every slot taken: the caller does it all
+    for (int64_t i = 0; i < tasks; ++i) task(i);
+    return;
+  }
+  impl_->announce();
+  work_on(job);
+  slot->lock();
+  slot->job.store(nullptr, std::memory_order_release);
+  slot->unlock();
+  spin_until([&] { return job.helpers.load(std::memory_order_acquire) == 0; });
+}
+
+}  // namespace palimpsest

@@ -1,0 +1,73 @@
+#include "palimpsest/workspace.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+namespace palimpsest {
+namespace {
+
+constexpr size_t kAlignment = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kSmallestBlock = size_t{1} << 20;
+
+constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+void* allocate_host(size_t bytes) {
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
+  return std::aligned_alloc(alignment, round_up(bytes, alignment));
+}
+
+}  // namespace
+
+const MemorySource kHostMemory = {allocate_host, std::free};
+
+Workspace::~Workspace() {
+  for (const Block& block : blocks_) source_.release(block.data);
+}
+
+Workspace& Workspace::local() {
+  thread_local Workspace workspace;
+  return workspace;
+}
+
+void* Workspace::take_bytes(size_t bytes) {
+  if (bytes > SIZE_MAX / 2) throw std::bad_alloc();
+  bytes = std::max(round_up(bytes, kAlignment), kAlignment);
+  while (block_ < blocks_.size() && used_ + bytes > blocks_[block_].size) {
+    if (used_ == 0) {
+      // An untouched block that is too small is of no use to anyone above: replace it.
+      source_.release(blocks_[block_].data);
+      blocks_.erase(blocks_.begin() + static_cast<std::ptrdiff_t>(block_));
+    } else {
+      ++block_;
+      used_ = 0;
+    }
+  }
+  if (block_ == blocks_.size()) {
+    const size_t size = std::max({bytes, kSmallestBlock, reserved_bytes() / 2});
+    blocks_.reserve(blocks_.size() + 1);
+    void* data = source_.allocate(size);
+    if (data == nullptr) throw std::bad_alloc();
+    blocks_.push_back({static_cast<std::byte*>(data), size});
+    used_ = 0;
+  }
+  void* result = blocks_[block_].data + used_;
+  used_ += bytes;
+  return result;
+}
+
+size_t Workspace::reserved_bytes() const {
+  size_t sum = 0;
+  for (const Block& block : blocks_) sum += block.size;
+  return sum;
+}
+
+void Workspace::trim() {
+  for (const Block& block : blocks_) source_.release(block.data);
+  blocks_.clear();
+  block_ = 0;
+  used_ = 0;
+}
+
+}  // namespace palimpsest

@@ -1,0 +1,101 @@
+// 512-bit vectors with AVX-512 F, DQ, BW and VL (Skylake-SP, Zen 4 and later).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "palimpsest/dtype.h"
+
+namespace palimpsest::cpu::avx512 {
+
+// Lane i is on where i < n.
+inline __mmask16 first_lanes32(int64_t n) {
+  return n >= 16 ? __mmask16(0xffff) : static_cast<__mmask16>((1u << (n < 0 ? 0 : n)) - 1u);
+}
+inline __mmask8 first_lanes64(int64_t n) {
+  return n >= 8 ? __mmask8(0xff) : static_cast<__mmask8>((1u << (n < 0 ? 0 : n)) - 1u);
+}
+
+struct VecF32 {
+  using Element = float;
+  static constexpr int width = 16;
+  __m512 v;
+
+  static VecF32 zero() { return {_mm512_setzero_ps()}; }
+  static VecF32 set(float x) { return {_mm512_set1_ps(x)}; }
+  static VecF32 load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  // The first n lanes; the others are zero.
+  static VecF32 load(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first_lanes32(n), p)}; }
+  void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void store(float* p, int64_t n) const { _mm512_mask_storeu_ps(p, first_lanes32(n), v); }
+
+  static VecF32 load_bf16(const BFloat16* p) {
+    return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static VecF32 load_bf16(const BFloat16* p, int64_t n) {
+    return widen(_mm256_maskz_loadu_epi16(first_lanes32(n), p));
+  }
+  void store_bf16(BFloat16* p) const {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow());
+  }
+  void store_bf16(BFloat16* p, int64_t n) const {
+    _mm256_mask_storeu_epi16(p, first_lanes32(n), narrow());
+  }
+  static VecF32 widen(__m256i half) {
+    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
+  }
+  // Rounds to nearest, ties to even; NaN stays NaN.
+  __m256i narrow() const {
+    const __m512i bits = _mm512_castps_si512(v);
+    const __m512i upper = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_srli_epi32(
+        _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    return _mm512_cvtepi32_epi16(
+        _mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40)));
+  }
+
+  friend VecF32 operator+(VecF32 a, VecF32 b) { return {_mm512_add_ps(a.v, b.v)}; }
+  friend VecF32 operator-(VecF32 a, VecF32 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  friend VecF32 operator*(VecF32 a, VecF32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  friend VecF32 operator/(VecF32 a, VecF32 b) { return {_mm512_div_ps(a.v, b.v)}; }
+  // a·b + c, rounded once.
+  friend VecF32 fma(VecF32 a, VecF32 b, VecF32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  friend VecF32 sqrt(VecF32 a) { return {_mm512_sqrt_ps(a.v)}; }
+  friend VecF32 abs(VecF32 a) { return {_mm512_abs_ps(a.v)}; }
+  // The second operand where one is NaN.
+  friend VecF32 max(VecF32 a, VecF32 b) { return {_mm512_max_ps(a.v, b.v)}; }
+  friend VecF32 min(VecF32 a, VecF32 b) { return {_mm512_min_ps(a.v, b.v)}; }
+  friend float sum(VecF32 a) { return _mm512_reduce_add_ps(a.v); }
+};
+
+struct VecF64 {
+  using Element = double;
+  static constexpr int width = 8;
+  __m512d v;
+
+  static VecF64 zero() { return {_mm512_setzero_pd()}; }
+  static VecF64 set(double x) { return {_mm512_set1_pd(x)}; }
+  static VecF64 load(const double* p) { return {_mm512_loadu_pd(p)}; }
+  // The first n lanes; the others are zero.
+  static VecF64 load(const double* p, int64_t n) { return {_mm512_maskz_loadu_pd(first_lanes64(n), p)}; }
+  void store(double* p) const { _mm512_storeu_pd(p, v); }
+  void store(double* p, int64_t n) const { _mm512_mask_storeu_pd(p, first_lanes64(n), v); }
+
+  friend VecF64 operator+(VecF64 a, VecF64 b) { return {_mm512_add_pd(a.v, b.v)}; }
+  friend VecF64 operator-(VecF64 a, VecF64 b) { return {_mm512_sub_pd(a.v, b.v)}; }
+  friend VecF64 operator*(VecF64 a, VecF64 b) { return {_mm512_mul_pd(a.v, b.v)}; }
+  friend VecF64 operator/(VecF64 a, VecF64 b) { return {_mm512_div_pd(a.v, b.v)}; }
+  // a·b + c, rounded once.
+  friend VecF64 fma(VecF64 a, VecF64 b, VecF64 c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+  friend VecF64 sqrt(VecF64 a) { return {_mm512_sqrt_pd(a.v)}; }
+  friend VecF64 abs(VecF64 a) { return {_mm512_abs_pd(a.v)}; }
+  // The second operand where one is NaN.
+  friend VecF64 max(VecF64 a, VecF64 b) { return {_mm512_max_pd(a.v, b.v)}; }
+  friend VecF64 min(VecF64 a, VecF64 b) { return {_mm512_min_pd(a.v, b.v)}; }
+  friend double sum(VecF64 a) { return _mm512_reduce_add_pd(a.v); }
+};
+
+}  // namespace palimpsest::cpu::avx512

@@ -1,0 +1,63 @@
+// Fills the CPU's kernel tables, one for each level: the variants run from the lowest level up, and
+// each overrides the entries that it has something better for.
+
+#include <array>
+
+#include "palimpsest/cpu_features.h"
+#include "palimpsest/kernels.h"
+
+// One line for each file native/cpu/<family>/<level>.cpp, lowest level first. The file defines
+// `void palimpsest::cpu::fill_<family>_<level>(KernelTable&)`.
+#define PALIMPSEST_PORTABLE(X) \
+  X(gemm, scalar)
+
+#if defined(__x86_64__)
+#define PALIMPSEST_SPECIAL(X)
+#elif defined(__aarch64__)
+#define PALIMPSEST_SPECIAL(X)
+#else
+#define PALIMPSEST_SPECIAL(X)
+#endif
+
+namespace palimpsest {
+namespace cpu {
+
+#define PALIMPSEST_DECLARE(family, level) void fill_##family##_##level(KernelTable&);
+PALIMPSEST_PORTABLE(PALIMPSEST_DECLARE)
+PALIMPSEST_SPECIAL(PALIMPSEST_DECLARE)
+
+namespace {
+
+struct Variant {
+  CpuLevel level;
+  void (*fill)(KernelTable&);
+};
+
+#define PALIMPSEST_VARIANT(family, level) {CpuLevel::level, fill_##family##_##level},
+constexpr Variant kVariants[] = {PALIMPSEST_PORTABLE(PALIMPSEST_VARIANT)
+                                     PALIMPSEST_SPECIAL(PALIMPSEST_VARIANT)};
+
+KernelTable make_table(CpuLevel level) {
+  KernelTable table{};
+  table.device = "cpu";
+  for (const Variant& variant : kVariants) {
+    if (variant.level <= level) variant.fill(table);
+  }
+  return table;
+}
+
+}  // namespace
+}  // namespace cpu
+
+const KernelTable& cpu_kernels(CpuLevel level) {
+  static const auto tables = [] {
+    std::array<KernelTable, 5> made{};
+    for (CpuLevel available : available_cpu_levels()) {
+      made[static_cast<size_t>(available)] = cpu::make_table(available);
+    }
+    return made;
+  }();
+  return tables[static_cast<size_t>(level)];
+}
+
+}  // namespace palimpsest

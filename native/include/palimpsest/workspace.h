@@ -1,0 +1,68 @@
+// Reusable scratch memory: a stack of 64-byte aligned blocks that is kept between calls, so that a
+// step that ran once allocates nothing when it runs again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace palimpsest {
+
+// Where a workspace gets its blocks from: the host's heap, or a device's memory.
+struct MemorySource {
+  void* (*allocate)(size_t bytes);  // null when there is none
+  void (*release)(void* pointer);
+};
+extern const MemorySource kHostMemory;
+
+class Workspace {
+ public:
+  explicit Workspace(MemorySource source = kHostMemory) : source_(source) {}
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  // The calling thread's own host workspace: packing buffers inside a task come from here.
+  static Workspace& local();
+
+  // Everything taken while a Scope lives is given back when it ends.
+  class Scope {
+   public:
+    explicit Scope(Workspace& workspace)
+        : workspace_(workspace), block_(workspace.block_), used_(workspace.used_) {}
+    ~Scope() {
+      workspace_.block_ = block_;
+      workspace_.used_ = used_;
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Workspace& workspace_;
+    size_t block_;
+    size_t used_;
+  };
+
+  // Uninitialised memory for `count` elements. Throws std::bad_alloc when there is none.
+  template <typename T>
+  T* take(int64_t count) {
+    return static_cast<T*>(take_bytes(static_cast<size_t>(count) * sizeof(T)));
+  }
+  void* take_bytes(size_t bytes);
+
+  size_t reserved_bytes() const;
+  // Gives all blocks back. Only when nothing is taken.
+  void trim();
+
+ private:
+  struct Block {
+    std::byte* data;
+    size_t size;
+  };
+  MemorySource source_;
+  std::vector<Block> blocks_;
+  size_t block_ = 0;  // index of the block in use
+  size_t used_ = 0;   // bytes used of it
+};
+
+}  // namespace palimpsest
