@@ -1,0 +1,38 @@
+/** The addon, loaded once for each Node environment, and the types of what it exports. */
+
+import { errorOf } from './errors.js'
+import { load } from './loader.js'
+
+/** Memory that the engine can reach: on the CPU a typed array. */
+export type NativeBuffer =
+  | Float32Array
+  | Float64Array
+  | Uint16Array
+  | Int32Array
+  | Uint8Array
+
+/** An asynchronous call under way. */
+export interface NativeJob {
+  promise: Promise<unknown>
+  job: number
+}
+
+/** A binding: buffers are arguments, the rest stands in the argument block. */
+export type Binding = (...buffers: (NativeBuffer | NativeBuffer[] | null)[]) => unknown
+/** A binding's asynchronous form. */
+export type AsyncBinding = (...buffers: (NativeBuffer | NativeBuffer[] | null)[]) => NativeJob
+
+/** Bindings by name, written as in native/addon/. */
+export interface Native {
+  readonly block: Float64Array
+  setErrorFactory(factory: typeof errorOf): void
+  abort(job: number): void
+  threads(n?: number): number
+  cpu(): { name: string; level: string; cores: number; features: string[]; levels: string[] }
+  matmul: Binding
+  matmulAsync: AsyncBinding
+}
+
+/** The addon. Loading throws one DeviceError that says what was tried. */
+export const native: Native = load() as Native
+native.setErrorFactory(errorOf)

@@ -1,0 +1,3 @@
+/** Palimpsest: tensors, devices, errors. */
+
+export * from './engine/errors.js'

@@ -1,0 +1,110 @@
+// One call from JavaScript. Buffers are the JavaScript arguments, in order; everything else (numbers,
+// shapes, strides) stands in the argument block, a Float64Array that both sides see, because reading
+// it costs a few nanoseconds where reading a property costs a hundred. lib/engine/call.ts writes what
+// this class reads, in the same order.
+//
+// A binding is a function `auto name(Call& call)` that reads its arguments and returns the work, a
+// callable `Status(Context&)`. Written once, it serves the synchronous call, which works on
+// JavaScript's memory, and the asynchronous one, which works on copies: inputs are copied before,
+// outputs after, so that a buffer that is detached, changed or collected meanwhile does no harm and
+// an aborted call leaves everything as it was.
+#pragma once
+
+#include <napi.h>
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "palimpsest/engine.h"
+#include "palimpsest/status.h"
+#include "palimpsest/view.h"
+
+namespace palimpsest::addon {
+
+// Lives as long as its Node environment.
+struct Instance {
+  Engine engine;
+  double* block = nullptr;  // the argument block
+  Napi::Reference<Napi::Float64Array> block_reference;
+  Napi::FunctionReference make_error;  // (code, message) → Error, set by lib/engine/native.ts
+  // Asynchronous calls under way, by number, with the flag that aborts them.
+  std::vector<std::pair<uint32_t, std::atomic<bool>*>> jobs;
+  uint32_t next_job = 1;
+};
+inline constexpr size_t kBlockLength = size_t{1} << 16;
+
+// Thrown while arguments are read; becomes a typed JavaScript error.
+struct Refused {
+  Status status;
+};
+[[noreturn]] inline void refuse(Code code, std::string message) {
+  throw Refused{Status(code, std::move(message))};
+}
+
+Napi::Value to_error(Napi::Env env, const Status& status);
+
+enum class Access : uint8_t { read, write, update };  // update: read and written
+
+class Call {
+ public:
+  enum class Mode : uint8_t { sync, async };
+
+  Call(napi_env env, napi_callback_info info, Instance& instance, Mode mode);
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // The next number of the argument block.
+  double number() { return block_[at_ < kBlockLength ? at_++ : at_]; }
+  // The next number, an integer in [low, high].
+  int64_t integer(const char* name, int64_t low, int64_t high);
+  bool flag() { return number() != 0; }
+  template <typename Enum>
+  Enum choice(const char* name, Enum last) {
+    return static_cast<Enum>(integer(name, 0, static_cast<int64_t>(last)));
+  }
+
+  // The next buffer argument with the next view of the block: dtype, offset, rank, shape, strides.
+  // Every element that the view reaches has been found to lie in the buffer.
+  View view(const char* name, Access access);
+  // The same, or a view without data where JavaScript passed null (nothing stands in the block).
+  View optional_view(const char* name, Access access);
+  // The next argument is an array of buffers: the block holds their count, then their views.
+  std::vector<View> views(const char* name, Access access);
+
+  // A number that the work may set; the call returns it (an array of them where there are several).
+  double* result();
+
+  // For the asynchronous form.
+  void publish_outputs(Napi::Env env);  // copies outputs back; throws Refused if one is detached
+  Napi::Value results(Napi::Env env) const;
+
+ private:
+  struct Copy {
+    Napi::ObjectReference owner;  // the typed array
+    size_t argument_offset;       // bytes from its start
+    std::unique_ptr<std::byte[]> bytes;
+    size_t size;
+    Access access;
+  };
+
+  napi_value next_argument(const char* name);
+  View read_view(napi_value buffer, const char* name, Access access);
+
+  static constexpr size_t kMaxArguments = 32;
+  static constexpr size_t kMaxResults = 8;
+
+  napi_env env_;
+  const double* block_;
+  size_t at_ = 0;
+  Mode mode_;
+  napi_value arguments_[kMaxArguments];
+  size_t argument_count_ = kMaxArguments;
+  size_t next_ = 0;
+  double results_[kMaxResults] = {};
+  size_t result_count_ = 0;
+  std::vector<Copy> copies_;
+};
+
+}  // namespace palimpsest::addon
