@@ -124,7 +124,7 @@ struct ThreadPool::Impl {
     for (Slot& slot : slots) {
       if (slot.job.load(std::memory_order_relaxed) == nullptr) continue;
       slot.lock();
-      Job* job = slot.job.load(std::memory_order_relaxed);
+      Job* job = slot.job.load(std::memory_order_acquire);
       if (job != nullptr && job->next.load(std::memory_order_relaxed) < job->tasks &&
           job->helpers.load(std::memory_order_relaxed) < job->helpers_wanted) {
         job->helpers.fetch_add(1, std::memory_order_relaxed);
@@ -167,8 +167,9 @@ struct ThreadPool::Impl {
 };
 
 ThreadPool& ThreadPool::shared() {
-  static ThreadPool pool;
-  return pool;
+  // Never destroyed: at exit another thread may still be inside run().
+  static auto* const pool = new ThreadPool;
+  return *pool;
 }
 
 ThreadPool::ThreadPool() : impl_(std::make_unique<Impl>()) {}

@@ -14,7 +14,7 @@ int physical_cores();
 
 class ThreadPool {
  public:
-  // The pool of this process, made on first use, joined at exit.
+  // The pool of this process, made on first use, alive until the process ends.
   static ThreadPool& shared();
 
   ThreadPool();
