@@ -28,6 +28,7 @@ export interface Native {
   setErrorFactory(factory: typeof errorOf): void
   abort(job: number): void
   threads(n?: number): number
+  mapFile(path: string): ArrayBuffer
   cpu(): { name: string; level: string; cores: number; features: string[]; levels: string[] }
   matmul: Binding
   matmulAsync: AsyncBinding

@@ -8,6 +8,7 @@
 namespace palimpsest::addon {
 
 // One line for each file of this folder that holds bindings.
+void register_io(Exports& exports);
 void register_linalg(Exports& exports);
 
 namespace {
@@ -66,6 +67,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   exports.set("abort", abort_job);
   exports.set("threads", threads);
   exports.set("cpu", cpu);
+  register_io(exports);
   register_linalg(exports);
   return object;
 }

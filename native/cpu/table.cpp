@@ -9,12 +9,24 @@
 // One line for each file native/cpu/<family>/<level>.cpp, lowest level first. The file defines
 // `void palimpsest::cpu::fill_<family>_<level>(KernelTable&)`.
 #define PALIMPSEST_PORTABLE(X) \
-  X(gemm, scalar)
+  X(elementwise, scalar)       \
+  X(gemm, scalar)              \
+  X(nn, scalar)                \
+  X(reduce, scalar)
 
 #if defined(__x86_64__)
-#define PALIMPSEST_SPECIAL(X)
+#define PALIMPSEST_SPECIAL(X) \
+  X(elementwise, avx2)        \
+  X(elementwise, avx512)      \
+  X(nn, avx2)                 \
+  X(nn, avx512)               \
+  X(reduce, avx2)             \
+  X(reduce, avx512)
 #elif defined(__aarch64__)
-#define PALIMPSEST_SPECIAL(X)
+#define PALIMPSEST_SPECIAL(X) \
+  X(elementwise, neon)        \
+  X(nn, neon)                 \
+  X(reduce, neon)
 #else
 #define PALIMPSEST_SPECIAL(X)
 #endif

@@ -30,13 +30,7 @@ class Context {
 
   // Runs task(0) … task(tasks - 1) on the threads this caller may use. How work is cut into tasks
   // must depend on the problem alone, never on the number of threads.
-  void parallel(int64_t tasks, FunctionRef<void(int64_t)> task) const {
-    if (tasks <= 1 || threads_ <= 1) {
-      for (int64_t i = 0; i < tasks; ++i) task(i);
-      return;
-    }
-    ThreadPool::shared().run(tasks, threads_, task);
-  }
+  void parallel(int64_t tasks, FunctionRef<void(int64_t)> task) const;
 
   // parallel() over [0, n) in chunks of `grain`: body(begin, end).
   template <typename Body>

@@ -2,13 +2,19 @@
 #pragma once
 
 #include "palimpsest/cpu_features.h"
+#include "palimpsest/kernels/elementwise.h"
 #include "palimpsest/kernels/gemm.h"
+#include "palimpsest/kernels/nn.h"
+#include "palimpsest/kernels/reduce.h"
 
 namespace palimpsest {
 
 struct KernelTable {
   const char* device;  // "cpu", "cuda"
+  ElementwiseKernels elementwise;
   GemmKernels gemm;
+  NnKernels nn;
+  ReduceKernels reduce;
 };
 
 // The best variants for a level that this machine has.

@@ -1,0 +1,3 @@
+// Rows for avx512.
+#define PALIMPSEST_LEVEL avx512
+#include "cpu/elementwise/kernels.inl"

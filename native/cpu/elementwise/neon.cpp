@@ -1,0 +1,3 @@
+// Rows for neon.
+#define PALIMPSEST_LEVEL neon
+#include "cpu/elementwise/kernels.inl"

@@ -1,0 +1,3 @@
+// Rows for avx2.
+#define PALIMPSEST_LEVEL avx2
+#include "cpu/nn/kernels.inl"

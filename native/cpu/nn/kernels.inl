@@ -1,0 +1,201 @@
+// Softmax and cross-entropy, a row at a time. Floor: each row read once from memory (twice from the
+// first-level cache) and written once; one exponential an element.
+
+#include "cpu/simd/math.inl"
+#include "palimpsest/context.h"
+#include "palimpsest/kernels.h"
+
+namespace palimpsest::cpu::PALIMPSEST_LEVEL {
+namespace {
+
+constexpr int64_t kLanes = 32;
+
+inline float exponential(float x) { return exp_f32(x); }
+inline double exponential(double x) { return __builtin_exp(x); }
+inline double logarithm(double x) { return __builtin_log(x); }
+
+template <typename T>
+T row_max(const T* x, int64_t n) {
+  T best = x[0];
+  int64_t i = 0;
+  if (n >= kLanes) {
+    T lanes[kLanes];
+    for (int64_t l = 0; l < kLanes; ++l) lanes[l] = x[l];
+    for (i = kLanes; i + kLanes <= n; i += kLanes) {
+#pragma GCC ivdep
+      for (int64_t l = 0; l < kLanes; ++l) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+    }
+    for (int64_t l = 0; l < kLanes; ++l) best = lanes[l] > best ? lanes[l] : best;
+  }
+  for (; i < n; ++i) best = x[i] > best ? x[i] : best;
+  return best;
+}
+
+// Sum of f(i) for i < n, in lanes.
+template <typename T, typename F>
+inline double lane_sum(int64_t n, const F& f) {
+  T lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+#pragma GCC ivdep
+    for (int64_t l = 0; l < kLanes; ++l) lanes[l] += f(i + l);
+  }
+  double total = 0;
+  for (; i < n; ++i) total += f(i);
+  for (int64_t l = 0; l < kLanes; ++l) total += lanes[l];
+  return total;
+}
+
+inline int64_t grain_of(int64_t width) { return width >= 8192 ? 1 : 8192 / (width > 0 ? width : 1); }
+
+template <typename T>
+void softmax_rows(Context& context, const SoftmaxArgs& args) {
+  const int64_t n = args.width;
+  context.parallel_chunks(args.rows, grain_of(n), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* x = static_cast<const T*>(args.x) + r * n;
+      T* y = static_cast<T*>(args.y) + r * n;
+      const T top = row_max(x, n);
+      if (args.logarithm) {
+        const double sum = lane_sum<T>(n, [x, top](int64_t i) { return exponential(x[i] - top); });
+        const T shift = static_cast<T>(logarithm(sum)) + top;
+#pragma GCC ivdep
+        for (int64_t i = 0; i < n; ++i) y[i] = x[i] - shift;
+      } else {
+#pragma GCC ivdep
+        for (int64_t i = 0; i < n; ++i) y[i] = exponential(x[i] - top);
+        const T scale = static_cast<T>(1.0 / lane_sum<T>(n, [y](int64_t i) { return y[i]; }));
+#pragma GCC ivdep
+        for (int64_t i = 0; i < n; ++i) y[i] = y[i] * scale;
+      }
+    }
+  });
+}
+
+template <typename T>
+void softmax_backward_rows(Context& context, const SoftmaxBackwardArgs& args) {
+  const int64_t n = args.width;
+  context.parallel_chunks(args.rows, grain_of(n), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* dy = static_cast<const T*>(args.dy) + r * n;
+      const T* y = static_cast<const T*>(args.y) + r * n;
+      T* dx = static_cast<T*>(args.dx) + r * n;
+      if (args.logarithm) {
+        const T sum = static_cast<T>(lane_sum<T>(n, [dy](int64_t i) { return dy[i]; }));
+#pragma GCC ivdep
+        for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] - exponential(y[i]) * sum;
+      } else {
+        const T dot = static_cast<T>(lane_sum<T>(n, [dy, y](int64_t i) { return dy[i] * y[i]; }));
+#pragma GCC ivdep
+        for (int64_t i = 0; i < n; ++i) dx[i] = y[i] * (dy[i] - dot);
+      }
+    }
+  });
+}
+
+template <typename T>
+void cross_entropy_rows(Context& context, const CrossEntropyArgs& args) {
+  const int64_t n = args.width;
+  const T* weights = static_cast<const T*>(args.weights);
+  context.parallel_chunks(args.rows, grain_of(n), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* x = static_cast<const T*>(args.x) + r * n;
+      const int32_t target = args.targets[r];
+      const T top = row_max(x, n);
+      const double sum = lane_sum<T>(n, [x, top](int64_t i) { return exponential(x[i] - top); });
+      const double normaliser = logarithm(sum) + static_cast<double>(top);
+      static_cast<T*>(args.normaliser)[r] = static_cast<T>(normaliser);
+      double loss = 0;
+      if (target != args.ignore) {
+        loss = normaliser - (1 - args.smoothing) * static_cast<double>(x[target]);
+        if (args.smoothing > 0) {
+          const double mean = lane_sum<T>(n, [x](int64_t i) { return x[i]; }) / static_cast<double>(n);
+          loss -= args.smoothing * mean;
+        }
+        if (weights != nullptr) loss *= static_cast<double>(weights[target]);
+      }
+      static_cast<T*>(args.loss)[r] = static_cast<T>(loss);
+    }
+  });
+}
+
+template <typename T>
+void cross_entropy_backward_rows(Context& context, const CrossEntropyBackwardArgs& args) {
+  const CrossEntropyArgs& forward = args.forward;
+  const int64_t n = forward.width;
+  const T* weights = static_cast<const T*>(forward.weights);
+  const T spread = static_cast<T>(forward.smoothing / static_cast<double>(n));
+  context.parallel_chunks(forward.rows, grain_of(n), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* x = static_cast<const T*>(forward.x) + r * n;
+      T* dx = static_cast<T*>(args.dx) + r * n;
+      const int32_t target = forward.targets[r];
+      T scale = static_cast<const T*>(args.scale)[r * args.scale_stride];
+      if (target == forward.ignore) {
+        for (int64_t i = 0; i < n; ++i) dx[i] = 0;
+        continue;
+      }
+      if (weights != nullptr) scale *= weights[target];
+      const T normaliser = static_cast<const T*>(forward.normaliser)[r];
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) dx[i] = scale * (exponential(x[i] - normaliser) - spread);
+      dx[target] -= scale * static_cast<T>(1 - forward.smoothing);
+    }
+  });
+}
+
+Status check_targets(const CrossEntropyArgs& args) {
+  for (int64_t r = 0; r < args.rows; ++r) {
+    const int32_t target = args.targets[r];
+    if (target != args.ignore && (target < 0 || target >= args.width)) {
+      return {Code::argument, "a target is no class of the logits"};
+    }
+  }
+  return {};
+}
+
+NnKernels nn_kernels() {
+  return {
+      .softmax =
+          [](Context& c, const SoftmaxArgs& a) -> Status {
+        if (a.width == 0) return {};
+        a.dtype == DType::f64 ? softmax_rows<double>(c, a) : softmax_rows<float>(c, a);
+        return {};
+      },
+      .softmax_backward =
+          [](Context& c, const SoftmaxBackwardArgs& a) -> Status {
+        if (a.width == 0) return {};
+        a.dtype == DType::f64 ? softmax_backward_rows<double>(c, a)
+                              : softmax_backward_rows<float>(c, a);
+        return {};
+      },
+      .cross_entropy =
+          [](Context& c, const CrossEntropyArgs& a) -> Status {
+        if (a.width == 0) return {Code::shape, "cross-entropy needs at least one class"};
+        PALIMPSEST_TRY(check_targets(a));
+        a.dtype == DType::f64 ? cross_entropy_rows<double>(c, a) : cross_entropy_rows<float>(c, a);
+        return {};
+      },
+      .cross_entropy_backward =
+          [](Context& c, const CrossEntropyBackwardArgs& a) -> Status {
+        PALIMPSEST_TRY(check_targets(a.forward));
+        a.forward.dtype == DType::f64 ? cross_entropy_backward_rows<double>(c, a)
+                                      : cross_entropy_backward_rows<float>(c, a);
+        return {};
+      },
+  };
+}
+
+}  // namespace
+}  // namespace palimpsest::cpu::PALIMPSEST_LEVEL
+
+#define PALIMPSEST_JOIN2(a, b) a##b
+#define PALIMPSEST_JOIN(a, b) PALIMPSEST_JOIN2(a, b)
+
+namespace palimpsest::cpu {
+
+void PALIMPSEST_JOIN(fill_nn_, PALIMPSEST_LEVEL)(KernelTable& table) {
+  table.nn = PALIMPSEST_LEVEL::nn_kernels();
+}
+
+}  // namespace palimpsest::cpu

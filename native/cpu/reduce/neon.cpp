@@ -1,0 +1,3 @@
+// Rows for neon.
+#define PALIMPSEST_LEVEL neon
+#include "cpu/reduce/kernels.inl"
