@@ -30,8 +30,22 @@ export interface Native {
   threads(n?: number): number
   mapFile(path: string): ArrayBuffer
   cpu(): { name: string; level: string; cores: number; features: string[]; levels: string[] }
+  // elementwise.cpp
+  unary: Binding
+  binary: Binding
+  where: Binding
+  // linalg.cpp
   matmul: Binding
   matmulAsync: AsyncBinding
+  // nn.cpp
+  softmax: Binding
+  softmaxBackward: Binding
+  crossEntropy: Binding
+  crossEntropyBackward: Binding
+  // reduce.cpp
+  reduce: Binding
+  cumulativeSum: Binding
+  allFinite: Binding
 }
 
 /** The addon. Loading throws one DeviceError that says what was tried. */

@@ -8,8 +8,11 @@
 namespace palimpsest::addon {
 
 // One line for each file of this folder that holds bindings.
+void register_elementwise(Exports& exports);
 void register_io(Exports& exports);
 void register_linalg(Exports& exports);
+void register_nn(Exports& exports);
+void register_reduce(Exports& exports);
 
 namespace {
 
@@ -67,8 +70,11 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   exports.set("abort", abort_job);
   exports.set("threads", threads);
   exports.set("cpu", cpu);
+  register_elementwise(exports);
   register_io(exports);
   register_linalg(exports);
+  register_nn(exports);
+  register_reduce(exports);
   return object;
 }
 
