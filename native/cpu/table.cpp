@@ -18,6 +18,8 @@
 #define PALIMPSEST_SPECIAL(X) \
   X(elementwise, avx2)        \
   X(elementwise, avx512)      \
+  X(gemm, avx512)             \
+  X(gemm, avx512bf16)         \
   X(nn, avx2)                 \
   X(nn, avx512)               \
   X(reduce, avx2)             \

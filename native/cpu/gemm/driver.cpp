@@ -1,0 +1,207 @@
+// The blocked product: packs both operands into panels, then computes D block by block.
+
+#include "cpu/gemm/driver.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "palimpsest/context.h"
+
+namespace palimpsest::cpu {
+namespace {
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+const std::byte* at(const Matrix& m, int64_t batch) {
+  return static_cast<const std::byte*>(m.data) +
+         batch * m.batch_stride * static_cast<int64_t>(size_of(m.dtype));
+}
+
+Matrix batch_member(const Matrix& m, int64_t batch) {
+  Matrix member = m;
+  if (m.data != nullptr) member.data = const_cast<std::byte*>(at(m, batch));
+  return member;
+}
+
+// How many panels a block of D spans, and how many blocks there are.
+struct Blocking {
+  int64_t row_panels, col_panels;
+  int64_t row_blocks, col_blocks;
+};
+
+constexpr int64_t kMostPanels = 16;
+constexpr int64_t kLeastPanels = 2;
+constexpr int64_t kEnoughBlocks = 24;
+
+Blocking choose_blocks(int64_t row_panels, int64_t col_panels, int64_t batch) {
+  int64_t rows = kMostPanels;
+  int64_t cols = kMostPanels;
+  const auto blocks = [&] {
+    return batch * divide_up(row_panels, rows) * divide_up(col_panels, cols);
+  };
+  while (blocks() < kEnoughBlocks && (rows > kLeastPanels || cols > kLeastPanels)) {
+    (cols >= rows ? cols : rows) /= 2;
+  }
+  Blocking b{};
+  b.row_blocks = divide_up(row_panels, rows);
+  b.col_blocks = divide_up(col_panels, cols);
+  b.row_panels = divide_up(row_panels, b.row_blocks);
+  b.col_panels = divide_up(col_panels, b.col_blocks);
+  b.row_blocks = divide_up(row_panels, b.row_panels);
+  b.col_blocks = divide_up(col_panels, b.col_panels);
+  return b;
+}
+
+class Product {
+ public:
+  Product(Context& context, const GemmArgs& args, const TileKernel& kernel)
+      : context_(context), args_(args), kernel_(kernel) {
+    // Tiles are written along D's rows; a D of unit row stride is computed as its transpose.
+    swapped_ = args.d.col_stride != 1 && args.d.row_stride == 1;
+    a_ = swapped_ ? args.b.transposed() : args.a;
+    b_ = swapped_ ? args.a.transposed() : args.b;
+    d_ = swapped_ ? args.d.transposed() : args.d;
+    c_ = swapped_ ? args.c.transposed() : args.c;
+    depth_ = a_.cols;
+    row_panels_ = divide_up(d_.rows, kernel.rows);
+    col_panels_ = divide_up(d_.cols, kernel.cols);
+    const int64_t units = divide_up(depth_, kernel.values_per_unit);
+    slices_ = std::max<int64_t>(1, divide_up(units, kernel.units_per_slice));
+    units_per_slice_ = divide_up(units, slices_);
+    if (units_per_slice_ > 0) slices_ = divide_up(units, units_per_slice_);
+    blocking_ = choose_blocks(row_panels_, col_panels_, args.batch);
+  }
+
+  void run() {
+    const Workspace::Scope scope(context_.workspace);
+    const int64_t units = divide_up(depth_, kernel_.values_per_unit);
+    a_bytes_ = row_panels_ * kernel_.rows * units * kernel_.unit_size;
+    b_bytes_ = col_panels_ * kernel_.cols * units * kernel_.unit_size;
+    const int64_t a_copies = args_.a.batch_stride == 0 && args_.b.batch_stride == 0 ? 1 : args_.batch;
+    packed_a_ = context_.workspace.take<std::byte>(a_copies * a_bytes_);
+    packed_b_ = context_.workspace.take<std::byte>(a_copies * b_bytes_);
+    copies_ = a_copies;
+    const int64_t panels = row_panels_ + col_panels_;
+    context_.parallel(units == 0 ? 0 : copies_ * panels * slices_, [&](int64_t task) {
+      const int64_t slice = task / panels % slices_;
+      pack(task / panels / slices_, slice, task % panels);
+    });
+    const int64_t blocks = blocking_.row_blocks * blocking_.col_blocks;
+    context_.parallel(args_.batch * blocks, [&](int64_t task) {
+      compute(task / blocks, task % blocks);
+    });
+  }
+
+ private:
+  int64_t slice_units(int64_t slice) const {
+    const int64_t units = divide_up(depth_, kernel_.values_per_unit);
+    return std::min(units_per_slice_, units - slice * units_per_slice_);
+  }
+
+  // Where panel `panel` of slice `slice` lies in a packed operand of `panels` panels.
+  int64_t panel_offset(int64_t slice, int64_t panel, int64_t panels, int width) const {
+    return (slice * units_per_slice_ * panels + panel * slice_units(slice)) * width *
+           kernel_.unit_size;
+  }
+
+  void pack(int64_t batch, int64_t slice, int64_t panel) {
+    const bool is_a = panel < row_panels_;
+    const Matrix& m = is_a ? a_ : b_;
+    const int width = is_a ? kernel_.rows : kernel_.cols;
+    const int64_t panels = is_a ? row_panels_ : col_panels_;
+    const int64_t index = is_a ? panel : panel - row_panels_;
+    const int64_t first_k = slice * units_per_slice_ * kernel_.values_per_unit;
+    PackArgs pack;
+    pack.dtype = m.dtype;
+    pack.line_stride = is_a ? m.row_stride : m.col_stride;
+    pack.k_stride = is_a ? m.col_stride : m.row_stride;
+    pack.source = at(m, batch) + (index * width * pack.line_stride + first_k * pack.k_stride) *
+                                     static_cast<int64_t>(size_of(m.dtype));
+    pack.lines = std::min<int64_t>(width, (is_a ? m.rows : m.cols) - index * width);
+    pack.depth = std::min(slice_units(slice) * kernel_.values_per_unit, depth_ - first_k);
+    pack.panel = (is_a ? packed_a_ + batch * a_bytes_ : packed_b_ + batch * b_bytes_) +
+                 panel_offset(slice, index, panels, width);
+    (is_a ? kernel_.pack_a : kernel_.pack_b)(pack);
+  }
+
+  void compute(int64_t batch, int64_t index) {
+    const int64_t row_panel = index / blocking_.col_blocks * blocking_.row_panels;
+    const int64_t col_panel = index % blocking_.col_blocks * blocking_.col_panels;
+    BlockArgs block;
+    block.row_panels = std::min(blocking_.row_panels, row_panels_ - row_panel);
+    block.col_panels = std::min(blocking_.col_panels, col_panels_ - col_panel);
+    block.row = row_panel * kernel_.rows;
+    block.col = col_panel * kernel_.cols;
+    if (args_.symmetric && block.row + block.row_panels * kernel_.rows <= block.col) return;
+    const Epilogue epilogue = {batch_member(d_, batch), batch_member(c_, batch), args_.alpha,
+                               args_.beta, args_.bias, swapped_, args_.activation,
+                               args_.symmetric};
+    block.epilogue = &epilogue;
+    Workspace& local = Workspace::local();
+    const Workspace::Scope scope(local);
+    block.sums = slices_ == 1 ? nullptr
+                              : local.take_bytes(static_cast<size_t>(
+                                    block.row_panels * kernel_.rows * block.col_panels *
+                                    kernel_.cols * kernel_.sum_size));
+    const int64_t copy = copies_ == 1 ? 0 : batch;
+    for (int64_t slice = 0; slice < slices_; ++slice) {
+      block.units = slice_units(slice);
+      block.a = packed_a_ + copy * a_bytes_ + panel_offset(slice, row_panel, row_panels_, kernel_.rows);
+      block.b = packed_b_ + copy * b_bytes_ + panel_offset(slice, col_panel, col_panels_, kernel_.cols);
+      block.first = slice == 0;
+      block.last = slice == slices_ - 1;
+      kernel_.block(block);
+    }
+  }
+
+  Context& context_;
+  const GemmArgs& args_;
+  const TileKernel& kernel_;
+  bool swapped_ = false;
+  Matrix a_, b_, c_, d_;
+  int64_t depth_ = 0;
+  int64_t row_panels_ = 0, col_panels_ = 0;
+  int64_t slices_ = 1;
+  int64_t units_per_slice_ = 0;
+  Blocking blocking_{};
+  std::byte* packed_a_ = nullptr;
+  std::byte* packed_b_ = nullptr;
+  int64_t a_bytes_ = 0, b_bytes_ = 0, copies_ = 1;
+};
+
+template <typename T>
+void activate_each(Activation activation, T* x, int64_t n) {
+  switch (activation) {
+    case Activation::none: break;
+    case Activation::relu:
+      for (int64_t i = 0; i < n; ++i) x[i] = x[i] > 0 ? x[i] : T(0);
+      break;
+    case Activation::gelu:
+      for (int64_t i = 0; i < n; ++i) {
+        x[i] = T(0.5) * x[i] * (1 + std::erf(x[i] * T(0.70710678118654752)));
+      }
+      break;
+    case Activation::silu:
+      for (int64_t i = 0; i < n; ++i) x[i] = x[i] / (1 + std::exp(-x[i]));
+      break;
+    case Activation::tanh:
+      for (int64_t i = 0; i < n; ++i) x[i] = std::tanh(x[i]);
+      break;
+    case Activation::sigmoid:
+      for (int64_t i = 0; i < n; ++i) x[i] = 1 / (1 + std::exp(-x[i]));
+      break;
+  }
+}
+
+}  // namespace
+
+void activate(Activation activation, float* x, int64_t n) { activate_each(activation, x, n); }
+void activate(Activation activation, double* x, int64_t n) { activate_each(activation, x, n); }
+
+Status blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel) {
+  if (args.d.rows == 0 || args.d.cols == 0 || args.batch == 0) return {};
+  Product(context, args, kernel).run();
+  return {};
+}
+
+}  // namespace palimpsest::cpu

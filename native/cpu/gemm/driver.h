@@ -1,0 +1,67 @@
+// The parts of a blocked matrix product that depend on the instruction set, and the driver that
+// does not. One TileKernel an instruction set and element type; see README.md for the blocking.
+#pragma once
+
+#include <cstdint>
+
+#include "palimpsest/kernels/gemm.h"
+
+namespace palimpsest::cpu {
+
+// Lines (rows of A, or columns of B) to be laid side by side for the micro-kernel.
+struct PackArgs {
+  const void* source;   // line 0 at k = 0
+  DType dtype;
+  int64_t line_stride;
+  int64_t k_stride;
+  int64_t lines;        // at most the panel's width; the rest of the panel is zero
+  int64_t depth;        // values along k; padded with zeros to whole units
+  void* panel;
+};
+
+// What happens to a finished sum, in D's coordinates.
+struct Epilogue {
+  Matrix d;
+  Matrix c;  // data == nullptr: none
+  double alpha;
+  double beta;
+  const void* bias;        // one value a column, or with bias_per_row one a row
+  bool bias_per_row;
+  Activation activation;
+  bool symmetric;          // store on and below the diagonal, and mirror
+};
+
+// A block of D: `row_panels` × `col_panels` tiles, summed over one slice of k.
+struct BlockArgs {
+  const void* a;           // the first panel of A's slice, the others follow
+  const void* b;
+  int64_t units;           // depth of the slice in packed units
+  int64_t row_panels;
+  int64_t col_panels;
+  int64_t row;             // the block's place in D
+  int64_t col;
+  void* sums;              // tiles of partial sums, kept between slices; unused for a single slice
+  bool first;
+  bool last;
+  const Epilogue* epilogue;
+};
+
+struct TileKernel {
+  int rows;                // a tile of D
+  int cols;
+  int values_per_unit;     // k values in one packed unit: 2 where bf16 pairs are packed
+  int unit_size;           // bytes
+  int sum_size;            // bytes of an accumulator
+  int64_t units_per_slice; // the most that keeps panels in cache
+  void (*pack_a)(const PackArgs&);
+  void (*pack_b)(const PackArgs&);
+  void (*block)(const BlockArgs&);
+};
+
+Status blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel);
+
+// x ← activation(x), for the activations that need exp or erf.
+void activate(Activation activation, float* x, int64_t n);
+void activate(Activation activation, double* x, int64_t n);
+
+}  // namespace palimpsest::cpu

@@ -1,0 +1,198 @@
+// The instruction-set dependent half of the blocked product, written once: micro-kernel loop and
+// epilogue. The including file defines PALIMPSEST_LEVEL and the traits described at `Block`.
+#pragma once
+
+#include "cpu/gemm/driver.h"
+
+namespace palimpsest::cpu::PALIMPSEST_LEVEL {
+namespace {
+
+template <typename V>
+struct Lanes;
+
+template <>
+struct Lanes<VecF32> {
+  using T = float;
+  static VecF32 load(const Matrix& m, int64_t at, int64_t n) {
+    return m.dtype == DType::bf16 ? VecF32::load_bf16(m_data<BFloat16>(m) + at, n)
+                                  : VecF32::load(m_data<float>(m) + at, n);
+  }
+  static void store(VecF32 x, const Matrix& m, int64_t at, int64_t n) {
+    if (m.dtype == DType::bf16) {
+      x.store_bf16(m_data<BFloat16>(m) + at, n);
+    } else {
+      x.store(m_data<float>(m) + at, n);
+    }
+  }
+  static float get(const Matrix& m, int64_t at) {
+    if (m.dtype == DType::bf16) {
+      float lanes[VecF32::width];
+      VecF32::load_bf16(m_data<BFloat16>(m) + at, 1).store(lanes);
+      return lanes[0];
+    }
+    return m_data<float>(m)[at];
+  }
+  static void put(float x, const Matrix& m, int64_t at) {
+    if (m.dtype == DType::bf16) {
+      VecF32::set(x).store_bf16(m_data<BFloat16>(m) + at, 1);
+    } else {
+      m_data<float>(m)[at] = x;
+    }
+  }
+  template <typename U>
+  static U* m_data(const Matrix& m) {
+    return static_cast<U*>(m.data);
+  }
+};
+
+template <>
+struct Lanes<VecF64> {
+  using T = double;
+  static VecF64 load(const Matrix& m, int64_t at, int64_t n) {
+    return VecF64::load(static_cast<const double*>(m.data) + at, n);
+  }
+  static void store(VecF64 x, const Matrix& m, int64_t at, int64_t n) {
+    x.store(static_cast<double*>(m.data) + at, n);
+  }
+  static double get(const Matrix& m, int64_t at) { return static_cast<const double*>(m.data)[at]; }
+  static void put(double x, const Matrix& m, int64_t at) { static_cast<double*>(m.data)[at] = x; }
+};
+
+// Turns a tile of sums into D. `tile` is row-major with kCols columns.
+template <typename V, int kCols>
+void finish_tile(const Epilogue& e, typename V::Element* tile, int64_t row, int64_t col) {
+  using L = Lanes<V>;
+  using T = typename V::Element;
+  const int64_t rows_left = e.d.rows - row;
+  const int64_t cols_left = e.d.cols - col;
+  const V alpha = V::set(static_cast<T>(e.alpha));
+  const V beta = V::set(static_cast<T>(e.beta));
+  const bool adds_c = e.c.data != nullptr && e.beta != 0;
+  const T* bias = static_cast<const T*>(e.bias);
+  for (int64_t i = 0; i < rows_left; ++i) {
+    int64_t n = cols_left < kCols ? cols_left : kCols;
+    if (e.symmetric && row + i - col + 1 < n) n = row + i - col + 1;
+    T* sums = tile + i * kCols;
+    for (int64_t j = 0; j < n; j += V::width) {
+      const int64_t lanes = n - j;
+      V x = V::load(sums + j) * alpha;
+      if (adds_c) {
+        const int64_t from = (row + i) * e.c.row_stride + (col + j) * e.c.col_stride;
+        if (e.c.col_stride == 1) {
+          x = fma(beta, L::load(e.c, from, lanes), x);
+        } else {
+          T values[V::width] = {};
+          for (int64_t l = 0; l < V::width && l < lanes; ++l) {
+            values[l] = L::get(e.c, from + l * e.c.col_stride);
+          }
+          x = fma(beta, V::load(values), x);
+        }
+      }
+      if (bias != nullptr) {
+        x = x + (e.bias_per_row ? V::set(bias[row + i]) : V::load(bias + col + j, lanes));
+      }
+      if (e.activation == Activation::relu) x = max(V::zero(), x);
+      x.store(sums + j);
+    }
+    if (n > 0 && e.activation != Activation::none && e.activation != Activation::relu) {
+      activate(e.activation, sums, n);
+    }
+    for (int64_t j = 0; j < n; j += V::width) {
+      const int64_t to = (row + i) * e.d.row_stride + (col + j) * e.d.col_stride;
+      if (e.d.col_stride == 1) {
+        L::store(V::load(sums + j), e.d, to, n - j);
+      } else {
+        for (int64_t l = j; l < n && l < j + V::width; ++l) {
+          L::put(sums[l], e.d, to + (l - j) * e.d.col_stride);
+        }
+      }
+    }
+  }
+}
+
+// D's upper triangle from a finished tile of the lower one.
+template <typename V, int kRows, int kCols>
+void mirror_tile(const Epilogue& e, const typename V::Element* tile, int64_t row, int64_t col) {
+  using L = Lanes<V>;
+  using T = typename V::Element;
+  const int64_t rows = e.d.rows - row < kRows ? e.d.rows - row : kRows;
+  const int64_t cols = e.d.cols - col < kCols ? e.d.cols - col : kCols;
+  for (int64_t j = 0; j < cols; ++j) {
+    const int64_t to = (col + j) * e.d.row_stride;
+    const int64_t above = col + j - row + 1;  // the first row strictly below the diagonal
+    int64_t i = above > 0 ? above : 0;
+    for (; i < rows; i += V::width) {
+      T line[V::width] = {};
+      for (int64_t l = 0; l < V::width && i + l < rows; ++l) line[l] = tile[(i + l) * kCols + j];
+      if (e.d.col_stride == 1) {
+        L::store(V::load(line), e.d, to + row + i, rows - i);
+      } else {
+        for (int64_t l = 0; l < V::width && i + l < rows; ++l) {
+          L::put(line[l], e.d, to + (row + i + l) * e.d.col_stride);
+        }
+      }
+    }
+  }
+}
+
+// Traits: Vec (accumulator vectors), Unit (a packed unit), kRows, kVectors,
+// `static Operand broadcast(const Unit*)`, `load(const Unit*)`, `multiply_add(Operand, Operand, Vec)`.
+template <typename Traits>
+void block(const BlockArgs& args) {
+  using V = typename Traits::Vec;
+  using T = typename V::Element;
+  using Unit = typename Traits::Unit;
+  constexpr int kRows = Traits::kRows;
+  constexpr int kVectors = Traits::kVectors;
+  constexpr int kCols = kVectors * V::width;
+  const Unit* b = static_cast<const Unit*>(args.b);
+  alignas(64) T scratch[kRows * kCols];
+  for (int64_t q = 0; q < args.col_panels; ++q, b += args.units * kCols) {
+    const Unit* a = static_cast<const Unit*>(args.a);
+    const int64_t col = args.col + q * kCols;
+    for (int64_t p = 0; p < args.row_panels; ++p, a += args.units * kRows) {
+      const int64_t row = args.row + p * kRows;
+      if (args.epilogue->symmetric && row + kRows <= col) continue;
+      T* tile = args.sums == nullptr
+                    ? scratch
+                    : static_cast<T*>(args.sums) + (q * args.row_panels + p) * kRows * kCols;
+      V sum[kRows][kVectors];
+#pragma GCC unroll 32
+      for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) sum[i][v] = V::zero();
+      }
+      const Unit* left = a;
+      const Unit* right = b;
+      for (int64_t k = 0; k < args.units; ++k, left += kRows, right += kCols) {
+        typename Traits::Operand line[kVectors];
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) line[v] = Traits::load(right + v * V::width);
+#pragma GCC unroll 32
+        for (int i = 0; i < kRows; ++i) {
+          const typename Traits::Operand x = Traits::broadcast(left + i);
+#pragma GCC unroll 8
+          for (int v = 0; v < kVectors; ++v) sum[i][v] = Traits::multiply_add(x, line[v], sum[i][v]);
+        }
+      }
+#pragma GCC unroll 32
+      for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 8
+        for (int v = 0; v < kVectors; ++v) {
+          T* to = tile + i * kCols + v * V::width;
+          if (!args.first) sum[i][v] = sum[i][v] + V::load(to);
+          sum[i][v].store(to);
+        }
+      }
+      if (!args.last) continue;
+      const int64_t rows_left = args.epilogue->d.rows - row;
+      Epilogue e = *args.epilogue;
+      if (rows_left > kRows) e.d.rows = row + kRows;
+      finish_tile<V, kCols>(e, tile, row, col);
+      if (e.symmetric) mirror_tile<V, kRows, kCols>(e, tile, row, col);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace palimpsest::cpu::PALIMPSEST_LEVEL
