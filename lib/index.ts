@@ -1,3 +1,5 @@
 /** Palimpsest: tensors, devices, errors. */
 
+export { type DeviceInfo, devices, setThreads, threads } from './engine/devices.js'
 export * from './engine/errors.js'
+export * from './tensor/index.js'

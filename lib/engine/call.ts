@@ -33,7 +33,15 @@ export function number(value: number | boolean): void {
 
 /** The next view. */
 export function view(tensor: Described): void {
-  const { shape, strides } = tensor
+  viewAs(tensor, tensor.shape, tensor.strides)
+}
+
+/** The next view: a tensor's buffer seen with another shape and other strides. */
+export function viewAs(
+  tensor: Described,
+  shape: readonly number[],
+  strides: readonly number[],
+): void {
   const rank = shape.length
   if (at + 3 + 2 * rank > block.length) {
     throw new PalimpsestError('too many arguments for one native call')

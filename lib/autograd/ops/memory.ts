@@ -1,0 +1,63 @@
+/** Copies, casts and writing in place. */
+
+import { wrong } from '../../engine/check.js'
+import { type DType, isFloating, type TypedArray } from '../../tensor/dtype.js'
+import { binaryInto, unary, unaryInto } from '../../tensor/elementwise.js'
+import { type ArrayLike, toTensor } from '../../tensor/interop.js'
+import { type Operand, Tensor } from '../../tensor/tensor.js'
+import { record, tracked } from '../tape.js'
+
+/** A contiguous copy, without gradients. */
+export const copy = (x: Tensor): Tensor => unary('copy', x)
+
+/** A contiguous copy that gradients flow through. */
+export function clone(x: Tensor): Tensor {
+  const out = copy(x)
+  return tracked(x) ? record(out, [x], (g) => [g]) : out
+}
+
+/** The tensor itself where it is contiguous, else a copy. */
+export const contiguous = (x: Tensor): Tensor => (x.contiguous ? x : clone(x))
+
+/** The same values in another dtype. */
+export function cast(x: Tensor, dtype: DType): Tensor {
+  if (x.dtype === dtype) return x
+  const out = unary('copy', x, dtype)
+  return isFloating(dtype) && tracked(x) ? record(out, [x], (g) => [cast(g, x.dtype)]) : out
+}
+
+/** A tensor of a number, with another's shape and dtype. */
+export function fullLike(x: Tensor, value: number): Tensor {
+  const out = Tensor.empty(x.shape, x.dtype)
+  out.array.fill(value, 0, out.size)
+  if (x.dtype === 'bfloat16' && value !== 0) return copyInto(out, value)
+  return out
+}
+
+/** The elements in order as numbers. */
+export function numbers(x: Tensor): TypedArray {
+  const plain = x.dtype === 'bfloat16' ? unary('copy', x, 'float32') : x.contiguous ? x : copy(x)
+  return plain.array.slice(plain.offset, plain.offset + plain.size)
+}
+
+/** Overwrites `x`, which must not be part of a graph that is still needed. */
+export function copyInto(x: Tensor, source: Operand): Tensor {
+  if (typeof source === 'number') {
+    if (x.contiguous && x.dtype !== 'bfloat16' && x.dtype !== 'bool') {
+      x.array.fill(source, x.offset, x.offset + x.size)
+      return x
+    }
+    const value = new Float64Array([source])
+    return unaryInto('copy', Tensor.from({ data: value, shape: [] }), x)
+  }
+  const tensor = toTensor(source as ArrayLike, 'source')
+  if (tensor.rank > x.rank) wrong('source', `at most ${x.rank} axes`, tensor.shape)
+  return unaryInto('copy', tensor, x)
+}
+
+/** x ← x + y, not recorded. */
+export const addInto = (x: Tensor, y: Tensor): Tensor => binaryInto('add', x, y, x)
+
+/** Whether a tensor's memory is seen by nothing else. */
+export const ownsMemory = (x: Tensor): boolean =>
+  !x.kept && x.storage.references === 1 && x.storage.recyclable && x.contiguous

@@ -1,0 +1,173 @@
+/** Matrix products and their gradients. Transposes are views: no operand is copied for one. */
+
+import { checkChoice } from '../../engine/check.js'
+import { begin, number, view } from '../../engine/call.js'
+import { DTypeError, ShapeError } from '../../engine/errors.js'
+import { native } from '../../engine/native.js'
+import { isFloating } from '../../tensor/dtype.js'
+import { promote } from '../../tensor/elementwise.js'
+import { broadcastShapes, type Shape, sameShape, shownShape, sizeOf } from '../../tensor/shape.js'
+import { Tensor } from '../../tensor/tensor.js'
+import { record, tracked } from '../tape.js'
+import { mul } from './elementwise.js'
+import { cast } from './memory.js'
+import { sum, sumTo } from './reductions.js'
+import { expand, reshape, transpose } from './views.js'
+import * as raw from '../../tensor/elementwise.js'
+
+/** The precision in which float32 factors are multiplied; sums are float32 in both. */
+export type Compute = 'float32' | 'bfloat16'
+const computes: readonly Compute[] = ['float32', 'bfloat16']
+
+/** Activations that the matrix product applies to its result. */
+export const fusedActivations = ['none', 'relu', 'gelu', 'silu', 'tanh', 'sigmoid'] as const
+export type FusedActivation = (typeof fusedActivations)[number]
+
+/** out = activation(a·b + bias) for matrices, or batches of them (rank 3). */
+function multiply(
+  a: Tensor,
+  b: Tensor,
+  out: Tensor,
+  compute: Compute,
+  bias: Tensor | null = null,
+  activation: FusedActivation = 'none',
+): Tensor {
+  begin()
+  view(a)
+  view(b)
+  view(out)
+  if (bias) view(bias)
+  number(1)
+  number(0)
+  number(fusedActivations.indexOf(activation))
+  number(computes.indexOf(compute))
+  native.matmul(a.array, b.array, out.array, bias ? bias.array : null)
+  return out
+}
+
+function checkFloating(x: Tensor, name: string): void {
+  if (!isFloating(x.dtype)) {
+    throw new DTypeError(`'${name}' has dtype ${x.dtype}; a matrix product takes floats`)
+  }
+}
+
+/** A batch as rank 3: leading axes merged, copied only where they cannot be. */
+function asBatch(x: Tensor, batch: Shape): Tensor {
+  const shape = [...batch, x.shape.at(-2) as number, x.shape.at(-1) as number]
+  const wide = sameShape(x.shape, shape) ? x : expand(x, shape)
+  return reshape(wide, [sizeOf(batch), shape.at(-2) as number, shape.at(-1) as number])
+}
+
+/**
+ * The matrix product a·b. Vectors count as a row on the left and a column on the right, and lose that
+ * axis in the result; leading axes are batches and broadcast.
+ */
+export function matmul(a: Tensor, b: Tensor, { compute = 'float32' }: { compute?: Compute } = {}): Tensor {
+  checkFloating(a, 'a')
+  checkFloating(b, 'b')
+  checkChoice(compute, 'compute', computes)
+  if (a.rank === 0 || b.rank === 0) throw new ShapeError('a matrix product takes no scalars: use mul')
+  if (a.rank === 1) {
+    const y = matmul(reshape(a, [1, -1]), b, { compute })
+    return reshape(y, y.shape.filter((_, i) => i !== y.rank - (b.rank === 1 ? 1 : 2)))
+  }
+  if (b.rank === 1) {
+    const y = matmul(a, reshape(b, [-1, 1]), { compute })
+    return reshape(y, y.shape.slice(0, -1))
+  }
+  if (a.shape.at(-1) !== b.shape.at(-2)) {
+    throw new ShapeError(
+      `shapes ${shownShape(a.shape)} and ${shownShape(b.shape)} do not multiply: ${a.shape.at(-1)} columns meet ${b.shape.at(-2)} rows`,
+    )
+  }
+  const dtype = promote(a.dtype, b.dtype)
+  if (dtype === 'float64' && a.dtype !== b.dtype) return matmul(cast(a, dtype), cast(b, dtype))
+  if (b.rank === 2 && a.rank > 2) {
+    // One matrix for all batches: one long product.
+    const rows = reshape(a, [-1, a.shape.at(-1) as number])
+    return reshape(matmul(rows, b, { compute }), [...a.shape.slice(0, -1), b.shape[1] as number])
+  }
+  const batch = broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2))
+  const shape = [...batch, a.shape.at(-2) as number, b.shape.at(-1) as number]
+  const out = Tensor.empty(shape, dtype)
+  if (batch.length === 0) {
+    multiply(a, b, out, compute)
+  } else {
+    const flat = new Tensor(out.storage, dtype, [sizeOf(batch), ...shape.slice(-2)])
+    out.storage.references++
+    multiply(asBatch(a.detach(), batch), asBatch(b.detach(), batch), flat, compute)
+  }
+  if (!tracked(a, b)) return out
+  return record(out, [a, b], (g) => [
+    a.requiresGrad ? cast(sumTo(matmul(g, transpose(b), { compute }), a.shape), a.dtype) : null,
+    b.requiresGrad ? cast(sumTo(matmul(transpose(a), g, { compute }), b.shape), b.dtype) : null,
+  ])
+}
+
+/**
+ * activation(x·weightᵀ + bias), fused into the product. The activation must be known from its output.
+ *
+ * @param x […, in]
+ * @param weight [out, in], as in PyTorch
+ * @param bias [out]
+ */
+export function linear(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null = null,
+  activation: 'none' | 'relu' | 'tanh' | 'sigmoid' = 'none',
+  compute: Compute = 'float32',
+): Tensor {
+  if (weight.rank !== 2 || x.rank === 0 || x.shape.at(-1) !== weight.shape[1]) {
+    throw new ShapeError(
+      `an input of shape ${shownShape(x.shape)} does not fit a weight of shape ${shownShape(weight.shape)}`,
+    )
+  }
+  if (bias && (bias.rank !== 1 || bias.shape[0] !== weight.shape[0])) {
+    throw new ShapeError(`'bias' has shape ${shownShape(bias.shape)}, expected [${weight.shape[0]}]`)
+  }
+  if (x.rank !== 2) {
+    const rows = linear(reshape(x, [-1, x.shape.at(-1) as number]), weight, bias, activation, compute)
+    return reshape(rows, [...x.shape.slice(0, -1), weight.shape[0] as number])
+  }
+  checkFloating(x, 'x')
+  const dtype = promote(x.dtype, weight.dtype)
+  if (dtype === 'float64' && x.dtype !== weight.dtype) {
+    return linear(cast(x, dtype), cast(weight, dtype), bias && cast(bias, dtype), activation, compute)
+  }
+  const sums = dtype === 'bfloat16' ? 'float32' : dtype
+  const plainBias = bias && (bias.dtype !== sums || !bias.contiguous) ? raw.unary('copy', bias, sums) : bias
+  const out = Tensor.empty([x.shape[0] as number, weight.shape[0] as number], dtype)
+  multiply(x, transpose(weight.detach()), out, compute, plainBias, activation)
+  if (!tracked(x, weight, bias)) return out
+  return record(out, [x, weight, bias], (g) => {
+    const inner = activation === 'none' ? g : chain[activation](g, out)
+    return [
+      x.requiresGrad ? matmul(inner, weight, { compute }) : null,
+      weight.requiresGrad ? matmul(transpose(inner), x, { compute }) : null,
+      bias?.requiresGrad ? cast(sum(inner, 0), bias.dtype) : null,
+    ]
+  })
+}
+
+/** g·f'(…) of the fused activations from their outputs. */
+const chain = {
+  relu: (g: Tensor, y: Tensor) => mulRelu(g, y),
+  tanh: (g: Tensor, y: Tensor) => fromOutput('tanhBackward', g, y),
+  sigmoid: (g: Tensor, y: Tensor) => fromOutput('sigmoidBackward', g, y),
+}
+
+const mulRelu = (g: Tensor, y: Tensor): Tensor => {
+  const out = raw.binary('reluBackward', g, y)
+  return tracked(g) ? record(out, [g], (h) => [mulRelu(h, y)]) : out
+}
+
+/** Not recorded a second time through y where no higher gradient is asked for. */
+function fromOutput(name: 'tanhBackward' | 'sigmoidBackward', g: Tensor, y: Tensor): Tensor {
+  const out = raw.binary(name, g, y)
+  if (!tracked(g, y)) return out
+  return record(out, [g, y], (h) => [
+    fromOutput(name, h, y),
+    name === 'tanhBackward' ? mul(mul(h, g), mul(y, -2)) : mul(mul(h, g), mul(y, -2).add(1)),
+  ])
+}

@@ -1,0 +1,60 @@
+/** The tape: which operation made a tensor, and how its gradient goes back to the operands. */
+
+import type { Tensor } from '../tensor/tensor.js'
+
+/** One operation's record. */
+export class Node {
+  /** Grows with time: operands are older than results. */
+  readonly order = ++clock
+
+  constructor(
+    /** The operands that gradients flow to; null where one needs none. */
+    readonly inputs: readonly (Tensor | null)[],
+    /** Gradients of the operands from that of the result, in the order of `inputs`. */
+    public rule: ((grad: Tensor) => (Tensor | null)[]) | null,
+  ) {}
+}
+
+let clock = 0
+let recording = true
+
+/** Whether operations are recorded now. */
+export const isRecording = () => recording
+
+/** Runs `fn` (synchronous) with recording on or off. */
+export function withRecording<T>(on: boolean, fn: () => T): T {
+  const before = recording
+  recording = on
+  try {
+    return fn()
+  } finally {
+    recording = before
+  }
+}
+
+/** Runs `fn` without recording what it computes: nothing made inside has a gradient. */
+export function noGrad<T>(fn: () => T): T {
+  return withRecording(false, fn)
+}
+
+/** Whether a result of these operands is to be recorded. */
+export function tracked(a: Tensor | null, b: Tensor | null = null, c: Tensor | null = null): boolean {
+  return (
+    recording &&
+    ((a?.requiresGrad ?? false) || (b?.requiresGrad ?? false) || (c?.requiresGrad ?? false))
+  )
+}
+
+/** Records how `result` was made; returns it. */
+export function record(
+  result: Tensor,
+  inputs: readonly (Tensor | null)[],
+  rule: (grad: Tensor) => (Tensor | null)[],
+): Tensor {
+  result.requiresGrad = true
+  result.node = new Node(
+    inputs.map((input) => (input?.requiresGrad ? input : null)),
+    rule,
+  )
+  return result
+}

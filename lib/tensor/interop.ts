@@ -1,0 +1,81 @@
+/** What counts as a tensor, and going back to what the caller uses. */
+
+import ndarray, { type NdArray } from 'ndarray'
+import { wrong } from '../engine/check.js'
+import { DTypeError, ShapeError } from '../engine/errors.js'
+import { arrayTypes, type DType, dtypeOf, type TypedArray } from './dtype.js'
+import { checkShape, type Shape, shownShape, sizeOf, stridesOf } from './shape.js'
+import { Tensor } from './tensor.js'
+
+/** Bare memory with a shape, row-major. */
+export interface DataWithShape {
+  data: TypedArray
+  shape: readonly number[]
+  /** Needed where the array alone does not tell: 'bool' in a Uint8Array. */
+  dtype?: DType
+}
+
+/** Anything that a function takes where it needs a tensor. */
+export type ArrayLike = Tensor | NdArray<TypedArray> | DataWithShape
+
+/** A tensor's parts. */
+export interface Parts {
+  data: TypedArray
+  dtype: DType
+  shape: number[]
+  strides: number[]
+  offset: number
+}
+
+const isNdarray = (value: object): value is NdArray<TypedArray> =>
+  'data' in value && 'shape' in value && 'stride' in value && 'offset' in value
+
+/** Takes a foreign array apart, checking that its elements lie inside its memory. */
+export function describe(value: unknown, name = 'array'): Parts {
+  if (typeof value !== 'object' || value === null || !('data' in value) || !('shape' in value)) {
+    return wrong(name, 'a Tensor, an ndarray or { data: TypedArray, shape: number[] }', value)
+  }
+  const { data } = value as DataWithShape
+  const dtype = (value as DataWithShape).dtype ?? dtypeOf(data)
+  const Type = arrayTypes[dtype]
+  if (!Type) throw new DTypeError(`unknown dtype ${String(dtype)} of '${name}'`)
+  if (!(data instanceof Type)) {
+    throw new DTypeError(`'${name}' is said to be ${dtype} but its data is a ${data?.constructor?.name}`)
+  }
+  const shape = checkShape([...(value as DataWithShape).shape], `${name}.shape`)
+  const strides = isNdarray(value) ? [...value.stride] : stridesOf(shape)
+  const offset = isNdarray(value) ? value.offset : 0
+  let low = offset
+  let high = offset
+  for (let i = 0; i < shape.length; i++) {
+    const span = ((shape[i] as number) - 1) * (strides[i] as number)
+    if (span < 0) low += span
+    else high += span
+  }
+  const exact = isNdarray(value) || data.length === sizeOf(shape)
+  if (sizeOf(shape) > 0 && (low < 0 || high >= data.length || !exact)) {
+    throw new ShapeError(
+      `'${name}' has ${data.length} elements, which do not fit the shape ${shownShape(shape)}`,
+    )
+  }
+  return { data, dtype, shape, strides, offset }
+}
+
+/** A tensor over the memory of what a function was given, with the argument's name in errors. */
+export function toTensor(value: unknown, name: string): Tensor {
+  if (value instanceof Tensor) return value
+  const { data, dtype, shape, strides, offset } = describe(value, name)
+  return Tensor.from({ data, dtype, shape, stride: strides, offset } as unknown as ArrayLike)
+}
+
+/** An ndarray over a tensor's memory. */
+export function toNdarray(tensor: Tensor): NdArray<TypedArray> {
+  return ndarray(tensor.array, [...tensor.shape], [...tensor.strides], tensor.offset) as NdArray<TypedArray>
+}
+
+/** A result in the kind of the argument that it was computed from, over the same memory. */
+export function likeInput(result: Tensor, input: unknown): ArrayLike {
+  if (input instanceof Tensor) return result
+  if (typeof input === 'object' && input !== null && isNdarray(input)) return result.toNdarray()
+  return { data: result.data, shape: [...result.shape] as Shape as number[] }
+}

@@ -1,0 +1,356 @@
+/** The tensor: a typed array with a shape. */
+
+import type { NdArray } from 'ndarray'
+import { backward } from '../autograd/backward.js'
+import * as ops from '../autograd/ops/index.js'
+import type { Node } from '../autograd/tape.js'
+import { wrong } from '../engine/check.js'
+import { ArgumentError, DeviceError, DisposedError, ShapeError } from '../engine/errors.js'
+import { bytesOf, type DType, dtypeCodes, isFloating, type TypedArray } from './dtype.js'
+import { type ArrayLike, describe, toNdarray } from './interop.js'
+import { track } from './scope.js'
+import { isContiguous, type Shape, shownShape, sizeOf, stridesOf } from './shape.js'
+import { adopt, allocate, type Storage } from './storage.js'
+
+/** What arithmetic takes: a tensor, anything that `Tensor.from` takes, or a number. */
+export type Operand = ArrayLike | number
+
+/** Arrays of numbers, as deep as the tensor has axes. */
+export type Nested = number | Nested[]
+
+/** The methods of Tensor that autograd follows are thin names for the functions of lib/autograd/ops. */
+export class Tensor {
+  readonly shape: Shape
+  /** In elements; 0 repeats, negative walks backwards. */
+  readonly strides: Shape
+  readonly dtype: DType
+  /** Index of element [0, …, 0] in the storage. */
+  readonly offset: number
+  /** Where the elements are: 'cpu'. */
+  readonly device: string = 'cpu'
+  /** Whether `backward()` shall find this tensor's gradient. */
+  requiresGrad = false
+  /** Survives the scope that it was made in. */
+  kept = false
+  /** How this tensor was computed, while the tape keeps that. */
+  node: Node | null = null
+  #storage: Storage | null
+  #grad: Tensor | null = null
+  #hooks: Set<(grad: Tensor) => Tensor | undefined> | null = null
+
+  /** For the package's own use; people call `tensor`, `zeros` … or `Tensor.from`. */
+  constructor(
+    storage: Storage,
+    dtype: DType,
+    shape: Shape,
+    strides: Shape = stridesOf(shape),
+    offset = 0,
+  ) {
+    this.#storage = storage
+    this.dtype = dtype
+    this.shape = shape
+    this.strides = strides
+    this.offset = offset
+    track(this)
+  }
+
+  // ---- making ------------------------------------------------------------------------------------
+
+  /** A new tensor whose elements are undefined. */
+  static empty(shape: Shape, dtype: DType = 'float32'): Tensor {
+    return new Tensor(allocate(dtype, sizeOf(shape)), dtype, shape)
+  }
+
+  /**
+   * A tensor over the memory of a tensor, an ndarray or `{ data, shape, dtype? }`, without a copy.
+   * Uint16Array counts as bfloat16 and Uint8Array as uint8 unless `dtype` says 'bool'.
+   */
+  static from(value: ArrayLike): Tensor {
+    if (value instanceof Tensor) return value
+    const { data, dtype, shape, strides, offset } = describe(value)
+    return new Tensor(adopt(data), dtype, shape, strides, offset)
+  }
+
+  /** The memory, shared with all views. For the package's own use: people read `data`. */
+  get storage(): Storage {
+    if (!this.#storage) throw new DisposedError(`a tensor of shape ${shownShape(this.shape)} was used after dispose()`)
+    return this.#storage
+  }
+
+  /** The whole typed array that views share; element i of a contiguous tensor is at offset + i. */
+  get array(): TypedArray {
+    return this.storage.array
+  }
+
+  get dtypeCode(): number {
+    return dtypeCodes[this.dtype]
+  }
+
+  // ---- looking -----------------------------------------------------------------------------------
+
+  /** The number of axes. */
+  get rank(): number {
+    return this.shape.length
+  }
+
+  /** The number of elements. */
+  get size(): number {
+    return sizeOf(this.shape)
+  }
+
+  /** The bytes of the elements. */
+  get byteLength(): number {
+    return this.size * bytesOf(this.dtype)
+  }
+
+  /** True where elements lie one after the other in row-major order. */
+  get contiguous(): boolean {
+    return isContiguous(this.shape, this.strides)
+  }
+
+  get disposed(): boolean {
+    return this.#storage === null
+  }
+
+  /**
+   * The elements in row-major order as a typed array over the tensor's own memory: writing to it
+   * writes to the tensor. A view whose elements do not lie so throws ShapeError: call `clone()` or
+   * `toArray()`.
+   */
+  get data(): TypedArray {
+    const { storage, size } = this
+    if (!this.contiguous) {
+      throw new ShapeError(
+        `a view of shape ${shownShape(this.shape)} and strides ${shownShape(this.strides)} is not contiguous: use clone() or toArray()`,
+      )
+    }
+    storage.recyclable = false
+    if (this.offset === 0 && storage.array.length === size) return storage.array
+    return storage.array.subarray(this.offset, this.offset + size)
+  }
+
+  /** The elements as nested arrays of numbers (bool as 0 and 1). */
+  toArray(): Nested {
+    const values = ops.numbers(this)
+    let at = 0
+    const nest = (axis: number): Nested => {
+      if (axis === this.rank) return values[at++] as number
+      return Array.from({ length: this.shape[axis] as number }, () => nest(axis + 1))
+    }
+    return nest(0)
+  }
+
+  /** The only element of a tensor of size 1. */
+  item(): number {
+    if (this.size !== 1) {
+      throw new ShapeError(`item() needs one element, but the shape is ${shownShape(this.shape)}`)
+    }
+    if (this.dtype === 'float32' || this.dtype === 'float64') return this.array[this.offset] as number
+    return ops.numbers(this)[0] as number
+  }
+
+  /** A copy of the elements, from any device. */
+  async read(): Promise<TypedArray> {
+    const copy = ops.copy(this)
+    return copy.data
+  }
+
+  /** An ndarray over the same memory. bfloat16 shows its bits. */
+  toNdarray(): NdArray<TypedArray> {
+    this.storage.recyclable = false
+    return toNdarray(this)
+  }
+
+  toString(): string {
+    return `Tensor ${this.dtype} ${shownShape(this.shape)}`
+  }
+
+  // ---- life --------------------------------------------------------------------------------------
+
+  /** Gives the memory back. Views of it live on; using this tensor again throws DisposedError. */
+  dispose(): void {
+    this.#storage?.release()
+    this.#storage = null
+    this.node = null
+    this.#grad = null
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** Lets the tensor survive the scope that it was made in; returns it. */
+  keep(): this {
+    this.kept = true
+    return this
+  }
+
+  /** A copy with memory of its own; gradients flow through. */
+  clone(): Tensor {
+    return ops.clone(this)
+  }
+
+  /** A view of the same elements that gradients do not pass. */
+  detach(): Tensor {
+    this.storage.references++
+    return new Tensor(this.storage, this.dtype, this.shape, this.strides, this.offset)
+  }
+
+  /** The tensor in another dtype or on another device; itself where nothing changes. */
+  to(target: DType | (string & {})): Tensor {
+    if (target === this.dtype || target === this.device) return this
+    if (target in dtypeCodes) return ops.cast(this, target as DType)
+    if (/^(cpu|cuda(:\d+)?)$/.test(target)) {
+      throw new DeviceError(`there is no device '${target}': see devices()`)
+    }
+    return wrong('target', 'a dtype or a device', target)
+  }
+
+  // ---- gradients ---------------------------------------------------------------------------------
+
+  /** The gradient that `backward()` left here, summed over calls until it is set to null. */
+  get grad(): Tensor | null {
+    return this.#grad
+  }
+
+  set grad(value: Tensor | null) {
+    if (value === this.#grad) return
+    if (value !== null) {
+      if (!(value instanceof Tensor)) wrong('grad', 'a tensor or null', value)
+      if (shownShape(value.shape) !== shownShape(this.shape)) {
+        throw new ShapeError(`'grad' has shape ${shownShape(value.shape)}, the tensor ${shownShape(this.shape)}`)
+      }
+      value.keep()
+    }
+    this.#grad?.dispose()
+    this.#grad = value
+  }
+
+  /** Asks for gradients of this tensor; returns it. Only floating tensors have them. */
+  requireGrad(required = true): this {
+    if (required && !isFloating(this.dtype)) {
+      throw new ArgumentError(`a tensor of dtype ${this.dtype} has no gradient`)
+    }
+    this.requiresGrad = required
+    return this
+  }
+
+  /**
+   * Adds d(this)/dx to the `grad` of every leaf x that requires it.
+   *
+   * @param gradient d(loss)/d(this); 1 for a scalar.
+   */
+  backward(gradient?: ArrayLike, options: { retainGraph?: boolean; createGraph?: boolean } = {}): void {
+    backward(this, gradient === undefined ? undefined : Tensor.from(gradient), options)
+  }
+
+  /** Calls `hook` with the gradient of this tensor when it is known; what it returns replaces it. */
+  registerHook(hook: (grad: Tensor) => Tensor | undefined): () => void {
+    this.#hooks ??= new Set()
+    this.#hooks.add(hook)
+    return () => void this.#hooks?.delete(hook)
+  }
+
+  /** The hooks in order, for the tape. */
+  get hooks(): Iterable<(grad: Tensor) => Tensor | undefined> | null {
+    return this.#hooks
+  }
+
+  // ---- arithmetic --------------------------------------------------------------------------------
+
+  add(other: Operand): Tensor { return ops.add(this, other) }
+  sub(other: Operand): Tensor { return ops.sub(this, other) }
+  mul(other: Operand): Tensor { return ops.mul(this, other) }
+  div(other: Operand): Tensor { return ops.div(this, other) }
+  pow(exponent: Operand): Tensor { return ops.pow(this, exponent) }
+  maximum(other: Operand): Tensor { return ops.maximum(this, other) }
+  minimum(other: Operand): Tensor { return ops.minimum(this, other) }
+  mod(other: Operand): Tensor { return ops.mod(this, other) }
+  eq(other: Operand): Tensor { return ops.eq(this, other) }
+  ne(other: Operand): Tensor { return ops.ne(this, other) }
+  lt(other: Operand): Tensor { return ops.lt(this, other) }
+  le(other: Operand): Tensor { return ops.le(this, other) }
+  gt(other: Operand): Tensor { return ops.gt(this, other) }
+  ge(other: Operand): Tensor { return ops.ge(this, other) }
+  neg(): Tensor { return ops.neg(this) }
+  abs(): Tensor { return ops.abs(this) }
+  sign(): Tensor { return ops.sign(this) }
+  square(): Tensor { return ops.square(this) }
+  reciprocal(): Tensor { return ops.reciprocal(this) }
+  sqrt(): Tensor { return ops.sqrt(this) }
+  rsqrt(): Tensor { return ops.rsqrt(this) }
+  exp(): Tensor { return ops.exp(this) }
+  expm1(): Tensor { return ops.expm1(this) }
+  log(): Tensor { return ops.log(this) }
+  log1p(): Tensor { return ops.log1p(this) }
+  sin(): Tensor { return ops.sin(this) }
+  cos(): Tensor { return ops.cos(this) }
+  tanh(): Tensor { return ops.tanh(this) }
+  sigmoid(): Tensor { return ops.sigmoid(this) }
+  relu(): Tensor { return ops.relu(this) }
+  gelu(): Tensor { return ops.gelu(this) }
+  silu(): Tensor { return ops.silu(this) }
+  softplus(): Tensor { return ops.softplus(this) }
+  erf(): Tensor { return ops.erf(this) }
+  floor(): Tensor { return ops.floor(this) }
+  ceil(): Tensor { return ops.ceil(this) }
+  /** To the nearest integer, ties to even. */
+  round(): Tensor { return ops.round(this) }
+  logicalNot(): Tensor { return ops.logicalNot(this) }
+  isNaN(): Tensor { return ops.isNaN(this) }
+  isFinite(): Tensor { return ops.isFinite(this) }
+  clip(low: number, high: number): Tensor { return ops.clip(this, low, high) }
+  maskedFill(mask: ArrayLike, value: number): Tensor { return ops.where(mask, value, this) }
+
+  // ---- reductions --------------------------------------------------------------------------------
+
+  sum(axis?: number | number[], keepdim = false): Tensor { return ops.sum(this, axis, keepdim) }
+  mean(axis?: number | number[], keepdim = false): Tensor { return ops.mean(this, axis, keepdim) }
+  prod(axis?: number | number[], keepdim = false): Tensor { return ops.prod(this, axis, keepdim) }
+  max(axis?: number | number[], keepdim = false): Tensor { return ops.max(this, axis, keepdim) }
+  min(axis?: number | number[], keepdim = false): Tensor { return ops.min(this, axis, keepdim) }
+  argmax(axis?: number, keepdim = false): Tensor { return ops.argmax(this, axis, keepdim) }
+  argmin(axis?: number, keepdim = false): Tensor { return ops.argmin(this, axis, keepdim) }
+  any(axis?: number | number[], keepdim = false): Tensor { return ops.any(this, axis, keepdim) }
+  all(axis?: number | number[], keepdim = false): Tensor { return ops.all(this, axis, keepdim) }
+  /** Variance; `correction` 1 (default) divides by n − 1. */
+  variance(axis?: number | number[], keepdim = false, correction = 1): Tensor { return ops.variance(this, axis, keepdim, correction) }
+  std(axis?: number | number[], keepdim = false, correction = 1): Tensor { return ops.variance(this, axis, keepdim, correction).sqrt() }
+  /** The Euclidean norm (Frobenius, over all axes, by default). */
+  norm(axis?: number | number[], keepdim = false): Tensor { return ops.norm(this, axis, keepdim) }
+  cumsum(axis: number): Tensor { return ops.cumsum(this, axis) }
+  softmax(axis = -1): Tensor { return ops.softmax(this, axis) }
+  logSoftmax(axis = -1): Tensor { return ops.logSoftmax(this, axis) }
+
+  // ---- products ----------------------------------------------------------------------------------
+
+  /** The matrix product; batched over leading axes, which broadcast. */
+  matmul(other: ArrayLike): Tensor { return ops.matmul(this, Tensor.from(other)) }
+
+  // ---- views -------------------------------------------------------------------------------------
+
+  /** The same elements in another shape; −1 stands for what is left. A view where that is possible. */
+  reshape(...shape: (number | Shape)[]): Tensor { return ops.reshape(this, shape.flat() as number[]) }
+  /** One axis where those from `start` to `end` (inclusive) were. */
+  flatten(start = 0, end = -1): Tensor { return ops.flatten(this, start, end) }
+  /** Exchanges two axes. */
+  transpose(a = -2, b = -1): Tensor { return ops.transpose(this, a, b) }
+  permute(...axes: (number | Shape)[]): Tensor { return ops.permute(this, axes.flat() as number[]) }
+  /** The matrix transpose. */
+  get T(): Tensor { return ops.transpose(this, -2, -1) }
+  /** Elements [start, end) along an axis, every `step`-th; negative bounds count from the end. */
+  slice(axis: number, start = 0, end?: number, step = 1): Tensor { return ops.slice(this, axis, start, end, step) }
+  /** The entry `index` along an axis, which disappears. */
+  select(axis: number, index: number): Tensor { return ops.select(this, axis, index) }
+  squeeze(axis?: number): Tensor { return ops.squeeze(this, axis) }
+  unsqueeze(axis: number): Tensor { return ops.unsqueeze(this, axis) }
+  /** Repeats axes of extent 1, without a copy. */
+  expand(...shape: (number | Shape)[]): Tensor { return ops.expand(this, shape.flat() as number[]) }
+
+  // ---- in place ----------------------------------------------------------------------------------
+
+  /** Overwrites the elements with those of another tensor (broadcast) or a number; not recorded. */
+  copy_(source: Operand): this { return ops.copyInto(this, source) as this }
+  fill_(value: number): this { return ops.copyInto(this, value) as this }
+  zero_(): this { return ops.copyInto(this, 0) as this }
+}
