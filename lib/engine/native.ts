@@ -42,6 +42,17 @@ export interface Native {
   softmaxBackward: Binding
   crossEntropy: Binding
   crossEntropyBackward: Binding
+  // optim.cpp
+  sgd: Binding
+  sgdAsync: AsyncBinding
+  adamw: Binding
+  adamwAsync: AsyncBinding
+  lion: Binding
+  lionAsync: AsyncBinding
+  muon: Binding
+  muonAsync: AsyncBinding
+  orthogonalize: Binding
+  orthogonalizeAsync: AsyncBinding
   // reduce.cpp
   reduce: Binding
   cumulativeSum: Binding

@@ -12,6 +12,7 @@ void register_elementwise(Exports& exports);
 void register_io(Exports& exports);
 void register_linalg(Exports& exports);
 void register_nn(Exports& exports);
+void register_optim(Exports& exports);
 void register_reduce(Exports& exports);
 
 namespace {
@@ -74,6 +75,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   register_io(exports);
   register_linalg(exports);
   register_nn(exports);
+  register_optim(exports);
   register_reduce(exports);
   return object;
 }

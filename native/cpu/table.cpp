@@ -12,6 +12,7 @@
   X(elementwise, scalar)       \
   X(gemm, scalar)              \
   X(nn, scalar)                \
+  X(optim, scalar)             \
   X(reduce, scalar)
 
 #if defined(__x86_64__)
@@ -22,12 +23,15 @@
   X(gemm, avx512bf16)         \
   X(nn, avx2)                 \
   X(nn, avx512)               \
+  X(optim, avx2)              \
+  X(optim, avx512)            \
   X(reduce, avx2)             \
   X(reduce, avx512)
 #elif defined(__aarch64__)
 #define PALIMPSEST_SPECIAL(X) \
   X(elementwise, neon)        \
   X(nn, neon)                 \
+  X(optim, neon)              \
   X(reduce, neon)
 #else
 #define PALIMPSEST_SPECIAL(X)

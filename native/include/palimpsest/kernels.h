@@ -5,6 +5,7 @@
 #include "palimpsest/kernels/elementwise.h"
 #include "palimpsest/kernels/gemm.h"
 #include "palimpsest/kernels/nn.h"
+#include "palimpsest/kernels/optim.h"
 #include "palimpsest/kernels/reduce.h"
 
 namespace palimpsest {
@@ -14,6 +15,7 @@ struct KernelTable {
   ElementwiseKernels elementwise;
   GemmKernels gemm;
   NnKernels nn;
+  OptimKernels optim;
   ReduceKernels reduce;
 };
 

@@ -1,0 +1,5 @@
+/** Matrix products, orthogonalization, decompositions. */
+
+export { type Coefficients, minimaxQuintic, polarExpressSchedule, type Quintic } from './coefficients.js'
+export { matmul, matmulAsync, type MatmulOptions } from './matmul.js'
+export { type OrthogonalizeOptions, orthogonalize, orthogonalizeAsync } from './orthogonalize.js'

@@ -1,0 +1,54 @@
+/** Matrix products of anything that counts as a matrix. */
+
+import { type Compute, matmul as product } from '../autograd/ops/products.js'
+import { transpose } from '../autograd/ops/views.js'
+import { type AsyncOptions, runAsync } from '../engine/async.js'
+import { begin, number, view } from '../engine/call.js'
+import { checkChoice } from '../engine/check.js'
+import { ShapeError } from '../engine/errors.js'
+import { native } from '../engine/native.js'
+import { type ArrayLike, toTensor } from '../tensor/interop.js'
+import { shownShape } from '../tensor/shape.js'
+import { Tensor } from '../tensor/tensor.js'
+
+/** Options of matmul. */
+export interface MatmulOptions {
+  /** Multiplies by aᵀ (the last two axes exchanged), without a copy. */
+  transposeA?: boolean
+  transposeB?: boolean
+  /** 'bfloat16' rounds float32 factors on the way; sums stay float32. 'float32' by default. */
+  compute?: Compute
+}
+
+function factors(a: ArrayLike, b: ArrayLike, { transposeA, transposeB }: MatmulOptions): [Tensor, Tensor] {
+  const x = toTensor(a, 'a')
+  const y = toTensor(b, 'b')
+  return [transposeA ? transpose(x) : x, transposeB ? transpose(y) : y]
+}
+
+/** The matrix product a·b; leading axes are batches and broadcast. Differentiable. */
+export function matmul(a: ArrayLike, b: ArrayLike, options: MatmulOptions = {}): Tensor {
+  const [x, y] = factors(a, b, options)
+  return product(x, y, { compute: options.compute ?? 'float32' })
+}
+
+/** The product of two matrices on another thread; no gradient. */
+export async function matmulAsync(
+  a: ArrayLike,
+  b: ArrayLike,
+  { signal, ...options }: MatmulOptions & AsyncOptions = {},
+): Promise<Tensor> {
+  const [x, y] = factors(a, b, options)
+  if (x.rank !== 2 || y.rank !== 2 || x.shape[1] !== y.shape[0]) {
+    throw new ShapeError(`shapes ${shownShape(x.shape)} and ${shownShape(y.shape)} do not multiply as matrices`)
+  }
+  const compute = checkChoice(options.compute ?? 'float32', 'compute', ['float32', 'bfloat16'] as const)
+  const out = Tensor.empty([x.shape[0] as number, y.shape[1] as number], x.dtype)
+  await runAsync(() => {
+    begin()
+    for (const matrix of [x, y, out]) view(matrix)
+    for (const value of [1, 0, 0, compute === 'bfloat16' ? 1 : 0]) number(value)
+    return native.matmulAsync(x.array, y.array, out.array, null)
+  }, { signal })
+  return out
+}

@@ -1,0 +1,3 @@
+// Steps for avx2.
+#define PALIMPSEST_LEVEL avx2
+#include "cpu/optim/kernels.inl"

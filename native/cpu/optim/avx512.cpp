@@ -1,0 +1,3 @@
+// Steps for avx512.
+#define PALIMPSEST_LEVEL avx512
+#include "cpu/optim/kernels.inl"

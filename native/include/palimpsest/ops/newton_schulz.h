@@ -1,0 +1,45 @@
+// Newton–Schulz orthogonalization: an approximate polar factor from matrix products alone.
+#pragma once
+
+#include <cstdint>
+
+#include "palimpsest/ops/matmul.h"
+#include "palimpsest/status.h"
+#include "palimpsest/view.h"
+
+namespace palimpsest {
+
+class Context;
+
+// One step X ← aX + (bA + cA²)X with A = XXᵀ: singular values go through aσ + bσ³ + cσ⁵.
+struct Quintic {
+  double a, b, c;
+};
+
+enum class NewtonSchulzMethod : uint8_t {
+  automatic,
+  direct,  // iterates X
+  gram,    // iterates the small side's Gram matrix and multiplies X once at the end
+};
+
+struct NewtonSchulzArgs {
+  Matrix x;    // f32, f64 (computed in f32) or bf16; batch_stride apart
+  Matrix out;  // f32 or bf16, the same shape; may be x itself
+  int64_t batch = 1;
+  const Quintic* steps = nullptr;
+  int step_count = 0;
+  Compute compute = Compute::bf16;
+  NewtonSchulzMethod method = NewtonSchulzMethod::automatic;
+  // Added to the Frobenius norm of x after x has been scaled to a largest entry of 1.
+  double eps = 1e-7;
+  // The norm is multiplied by this: 1 + safety, for schedules that need σ < 1 for sure.
+  double norm_factor = 1;
+  // NaN or Inf in x: Code::numerical unless allowed (then the result is NaN).
+  bool allow_nonfinite = false;
+};
+
+// Iterates on the shorter side, whichever it is, without transposing. A zero matrix gives zero.
+// `out` is written at the very end: an error or abort leaves it as it was.
+Status orthogonalize(Context& context, const NewtonSchulzArgs& args);
+
+}  // namespace palimpsest
