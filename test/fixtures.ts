@@ -3,8 +3,12 @@
 import { readFileSync } from 'node:fs'
 
 /** Reads test/fixtures/<name>.json (from dist/test/ at run time). */
-export function fixture(name: string): { cases: Record<string, number[]> } & Record<string, unknown> {
-  return JSON.parse(readFileSync(new URL(`../../test/fixtures/${name}.json`, import.meta.url), 'utf8'))
+export function fixture(
+  name: string,
+): { cases: Record<string, number[]> } & Record<string, unknown> {
+  return JSON.parse(
+    readFileSync(new URL(`../../test/fixtures/${name}.json`, import.meta.url), 'utf8'),
+  )
 }
 
 /** The numbers of make_optimizers.py: a 32-bit hash of (i, seed), in [-1, 1). */

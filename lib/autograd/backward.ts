@@ -4,7 +4,7 @@ import { wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
 import { scope } from '../tensor/scope.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
-import { Tensor } from '../tensor/tensor.js'
+import type { Tensor } from '../tensor/tensor.js'
 import * as ops from './ops/index.js'
 import { withRecording } from './tape.js'
 
@@ -57,7 +57,9 @@ function propagate(
   const order = ancestors(outputs)
   for (const tensor of order) {
     if (tensor.node && !tensor.node.rule) {
-      throw new ArgumentError('this graph was freed by an earlier backward(): pass { retainGraph: true } to that')
+      throw new ArgumentError(
+        'this graph was freed by an earlier backward(): pass { retainGraph: true } to that',
+      )
     }
   }
   for (const tensor of order) {
@@ -90,15 +92,23 @@ function seedOf(output: Tensor, gradient: Tensor | undefined): Tensor {
     return ops.fullLike(output, 1)
   }
   if (!sameShape(gradient.shape, output.shape)) {
-    throw new ShapeError(`'gradient' has shape ${shownShape(gradient.shape)}, expected ${shownShape(output.shape)}`)
+    throw new ShapeError(
+      `'gradient' has shape ${shownShape(gradient.shape)}, expected ${shownShape(output.shape)}`,
+    )
   }
   return gradient
 }
 
 /** See Tensor.backward. */
-export function backward(output: Tensor, gradient: Tensor | undefined, options: BackwardOptions): void {
+export function backward(
+  output: Tensor,
+  gradient: Tensor | undefined,
+  options: BackwardOptions,
+): void {
   if (!output.requiresGrad) {
-    throw new ArgumentError('backward() of a tensor that was computed from nothing that requires a gradient')
+    throw new ArgumentError(
+      'backward() of a tensor that was computed from nothing that requires a gradient',
+    )
   }
   const run = () =>
     withRecording(options.createGraph ?? false, () => {

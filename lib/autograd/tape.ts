@@ -38,7 +38,11 @@ export function noGrad<T>(fn: () => T): T {
 }
 
 /** Whether a result of these operands is to be recorded. */
-export function tracked(a: Tensor | null, b: Tensor | null = null, c: Tensor | null = null): boolean {
+export function tracked(
+  a: Tensor | null,
+  b: Tensor | null = null,
+  c: Tensor | null = null,
+): boolean {
   return (
     recording &&
     ((a?.requiresGrad ?? false) || (b?.requiresGrad ?? false) || (c?.requiresGrad ?? false))

@@ -6,7 +6,8 @@ import { ArgumentError } from './errors.js'
 export function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value)
   if (typeof value === 'function') return `the function ${value.name || '(anonymous)'}`
-  if (Array.isArray(value)) return `[${value.slice(0, 8).map(shown).join(', ')}${value.length > 8 ? ', …' : ''}]`
+  if (Array.isArray(value))
+    return `[${value.slice(0, 8).map(shown).join(', ')}${value.length > 8 ? ', …' : ''}]`
   if (typeof value === 'object' && value !== null) return `a ${value.constructor?.name ?? 'object'}`
   return String(value)
 }
@@ -17,7 +18,12 @@ export function wrong(name: string, expected: string, given: unknown): never {
 }
 
 /** A finite number in [low, high]. */
-export function checkNumber(value: unknown, name: string, low = -Infinity, high = Infinity): number {
+export function checkNumber(
+  value: unknown,
+  name: string,
+  low = -Infinity,
+  high = Infinity,
+): number {
   if (typeof value !== 'number' || Number.isNaN(value) || value < low || value > high) {
     const range = low === -Infinity && high === Infinity ? '' : ` in [${low}, ${high}]`
     wrong(name, `a number${range}`, value)
@@ -39,7 +45,11 @@ export function checkInteger(
 }
 
 /** One of a list of strings. */
-export function checkChoice<T extends string>(value: unknown, name: string, choices: readonly T[]): T {
+export function checkChoice<T extends string>(
+  value: unknown,
+  name: string,
+  choices: readonly T[],
+): T {
   if (!choices.includes(value as T)) wrong(name, choices.map((c) => `'${c}'`).join(' or '), value)
   return value as T
 }

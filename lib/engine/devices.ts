@@ -22,7 +22,13 @@ export interface DeviceInfo {
 export function devices(): DeviceInfo[] {
   const { name, level, features } = native.cpu()
   return [
-    { id: 'cpu', name, features: [`level:${level}`, ...features], threads: native.threads(), memoryBytes: totalmem() },
+    {
+      id: 'cpu',
+      name,
+      features: [`level:${level}`, ...features],
+      threads: native.threads(),
+      memoryBytes: totalmem(),
+    },
   ]
 }
 

@@ -4,12 +4,7 @@ import { errorOf } from './errors.js'
 import { load } from './loader.js'
 
 /** Memory that the engine can reach: on the CPU a typed array. */
-export type NativeBuffer =
-  | Float32Array
-  | Float64Array
-  | Uint16Array
-  | Int32Array
-  | Uint8Array
+export type NativeBuffer = Float32Array | Float64Array | Uint16Array | Int32Array | Uint8Array
 
 /** An asynchronous call under way. */
 export interface NativeJob {

@@ -124,7 +124,8 @@ export function polarExpressSchedule(
 export function scheduleOf(coefficients: Coefficients, steps: number): Schedule {
   if (Array.isArray(coefficients)) {
     for (const step of coefficients as readonly Quintic[]) {
-      if (!Array.isArray(step) || step.length !== 3) wrong('coefficients', 'triples [a, b, c]', step)
+      if (!Array.isArray(step) || step.length !== 3)
+        wrong('coefficients', 'triples [a, b, c]', step)
       for (const value of step) checkNumber(value, 'coefficients', -1e6, 1e6)
     }
     return { steps: coefficients as readonly Quintic[], normFactor: 1 }
@@ -138,6 +139,10 @@ export function scheduleOf(coefficients: Coefficients, steps: number): Schedule 
     case 'polar-express':
       return { steps: steps === 5 ? polarExpress : polarExpressSchedule(steps), normFactor: 1.02 }
     default:
-      return wrong('coefficients', "'muon', 'polar-express', 'cubic' or a list of triples", coefficients)
+      return wrong(
+        'coefficients',
+        "'muon', 'polar-express', 'cubic' or a list of triples",
+        coefficients,
+      )
   }
 }

@@ -20,7 +20,11 @@ export interface MatmulOptions {
   compute?: Compute
 }
 
-function factors(a: ArrayLike, b: ArrayLike, { transposeA, transposeB }: MatmulOptions): [Tensor, Tensor] {
+function factors(
+  a: ArrayLike,
+  b: ArrayLike,
+  { transposeA, transposeB }: MatmulOptions,
+): [Tensor, Tensor] {
   const x = toTensor(a, 'a')
   const y = toTensor(b, 'b')
   return [transposeA ? transpose(x) : x, transposeB ? transpose(y) : y]
@@ -40,15 +44,23 @@ export async function matmulAsync(
 ): Promise<Tensor> {
   const [x, y] = factors(a, b, options)
   if (x.rank !== 2 || y.rank !== 2 || x.shape[1] !== y.shape[0]) {
-    throw new ShapeError(`shapes ${shownShape(x.shape)} and ${shownShape(y.shape)} do not multiply as matrices`)
+    throw new ShapeError(
+      `shapes ${shownShape(x.shape)} and ${shownShape(y.shape)} do not multiply as matrices`,
+    )
   }
-  const compute = checkChoice(options.compute ?? 'float32', 'compute', ['float32', 'bfloat16'] as const)
+  const compute = checkChoice(options.compute ?? 'float32', 'compute', [
+    'float32',
+    'bfloat16',
+  ] as const)
   const out = Tensor.empty([x.shape[0] as number, y.shape[1] as number], x.dtype)
-  await runAsync(() => {
-    begin()
-    for (const matrix of [x, y, out]) view(matrix)
-    for (const value of [1, 0, 0, compute === 'bfloat16' ? 1 : 0]) number(value)
-    return native.matmulAsync(x.array, y.array, out.array, null)
-  }, { signal })
+  await runAsync(
+    () => {
+      begin()
+      for (const matrix of [x, y, out]) view(matrix)
+      for (const value of [1, 0, 0, compute === 'bfloat16' ? 1 : 0]) number(value)
+      return native.matmulAsync(x.array, y.array, out.array, null)
+    },
+    { signal },
+  )
   return out
 }

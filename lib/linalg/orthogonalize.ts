@@ -45,8 +45,10 @@ export const computeCode = (compute: unknown): number =>
 
 function prepare(value: ArrayLike, options: OrthogonalizeOptions) {
   const x = toTensor(value, 'x')
-  if (!isFloating(x.dtype)) throw new DTypeError(`'x' has dtype ${x.dtype}, expected a floating one`)
-  if (x.rank < 2) throw new ShapeError(`'x' has shape ${shownShape(x.shape)}, expected at least two axes`)
+  if (!isFloating(x.dtype))
+    throw new DTypeError(`'x' has dtype ${x.dtype}, expected a floating one`)
+  if (x.rank < 2)
+    throw new ShapeError(`'x' has shape ${shownShape(x.shape)}, expected at least two axes`)
   const {
     steps = 5,
     coefficients = 'muon',
@@ -59,7 +61,8 @@ function prepare(value: ArrayLike, options: OrthogonalizeOptions) {
   const computeNumber = computeCode(compute)
   const methodNumber = methods.indexOf(checkChoice(method, 'method', methods))
   checkNumber(eps, 'eps', 0, 1)
-  const batch = x.rank > 3 ? x.detach().reshape(-1, x.shape.at(-2) as number, x.shape.at(-1) as number) : x
+  const batch =
+    x.rank > 3 ? x.detach().reshape(-1, x.shape.at(-2) as number, x.shape.at(-1) as number) : x
   const out = Tensor.empty(batch.shape, x.dtype === 'bfloat16' ? 'bfloat16' : 'float32')
   const write = () => {
     begin()
@@ -72,7 +75,12 @@ function prepare(value: ArrayLike, options: OrthogonalizeOptions) {
     number(allowNonFinite)
     writeSteps(schedule)
   }
-  return { input: batch.array, out, write, result: () => (x.rank > 3 ? out.reshape(...x.shape) : out) }
+  return {
+    input: batch.array,
+    out,
+    write,
+    result: () => (x.rank > 3 ? out.reshape(...x.shape) : out),
+  }
 }
 
 /**
@@ -96,9 +104,12 @@ export async function orthogonalizeAsync(
   { signal, ...options }: OrthogonalizeOptions & AsyncOptions = {},
 ): Promise<Tensor> {
   const { input, out, write, result } = prepare(x, options)
-  await runAsync(() => {
-    write()
-    return native.orthogonalizeAsync(input, out.array)
-  }, { signal })
+  await runAsync(
+    () => {
+      write()
+      return native.orthogonalizeAsync(input, out.array)
+    },
+    { signal },
+  )
   return result()
 }

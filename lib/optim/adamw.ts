@@ -5,8 +5,18 @@ import { checkNumber } from '../engine/check.js'
 import { native } from '../engine/native.js'
 import type { Tensor } from '../tensor/tensor.js'
 import {
-  arrays, checkBetas, checkLr, type CommonOptions, lengthOf, type LiveGroup, type NonFinite, Optimizer,
-  type Parameter, type ParamGroup, type Slot, tensors,
+  arrays,
+  type CommonOptions,
+  checkBetas,
+  checkLr,
+  type LiveGroup,
+  lengthOf,
+  type NonFinite,
+  Optimizer,
+  type Parameter,
+  type ParamGroup,
+  type Slot,
+  tensors,
 } from './optimizer.js'
 
 /** Options of AdamW, with PyTorch's meanings and defaults. */
@@ -37,7 +47,13 @@ export class AdamW extends Optimizer<AdamWOptions> {
   ) {
     const { nonFinite, ...rest } = options
     const defaults: AdamWOptions = {
-      lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01, amsgrad: false, maximize: false, decoupled: true,
+      lr: 1e-3,
+      betas: [0.9, 0.999],
+      eps: 1e-8,
+      weightDecay: 0.01,
+      amsgrad: false,
+      maximize: false,
+      decoupled: true,
     }
     super(params, { ...defaults, ...rest }, nonFinite)
   }
@@ -54,7 +70,12 @@ export class AdamW extends Optimizer<AdamWOptions> {
     return options.amsgrad ? { m: n, v: n, vMax: n } : { m: n, v: n }
   }
 
-  protected prepare(slots: readonly Slot[], grads: readonly Tensor[], o: LiveGroup<AdamWOptions>, gradScale: number) {
+  protected prepare(
+    slots: readonly Slot[],
+    grads: readonly Tensor[],
+    o: LiveGroup<AdamWOptions>,
+    gradScale: number,
+  ) {
     const buffers = (name: string) => slots.map((slot) => slot.buffers[name] as Float32Array)
     begin()
     const lists = [

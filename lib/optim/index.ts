@@ -4,7 +4,12 @@ export { AdamW, type AdamWOptions } from './adamw.js'
 export { Lion, type LionOptions } from './lion.js'
 export { type AdjustLr, Muon, type MuonOptions, NorMuon, type NorMuonOptions } from './muon.js'
 export {
-  type CommonOptions, type LiveGroup, type NonFinite, Optimizer, type OptimizerState, type Parameter,
+  type CommonOptions,
+  type LiveGroup,
+  type NonFinite,
+  Optimizer,
+  type OptimizerState,
+  type Parameter,
   type ParamGroup,
 } from './optimizer.js'
 export { SGD, type SgdOptions } from './sgd.js'

@@ -5,8 +5,18 @@ import { checkNumber } from '../engine/check.js'
 import { native } from '../engine/native.js'
 import type { Tensor } from '../tensor/tensor.js'
 import {
-  arrays, checkBetas, checkLr, type CommonOptions, lengthOf, type LiveGroup, type NonFinite, Optimizer,
-  type Parameter, type ParamGroup, type Slot, tensors,
+  arrays,
+  type CommonOptions,
+  checkBetas,
+  checkLr,
+  type LiveGroup,
+  lengthOf,
+  type NonFinite,
+  Optimizer,
+  type Parameter,
+  type ParamGroup,
+  type Slot,
+  tensors,
 } from './optimizer.js'
 
 /** Options of Lion. */
@@ -42,7 +52,12 @@ export class Lion extends Optimizer<LionOptions> {
     return { m: lengthOf(slot) }
   }
 
-  protected prepare(slots: readonly Slot[], grads: readonly Tensor[], o: LiveGroup<LionOptions>, gradScale: number) {
+  protected prepare(
+    slots: readonly Slot[],
+    grads: readonly Tensor[],
+    o: LiveGroup<LionOptions>,
+    gradScale: number,
+  ) {
     begin()
     const lists = [
       tensors(slots.map((slot) => slot.flat)),

@@ -9,8 +9,17 @@ import { computeCode, writeSteps } from '../linalg/orthogonalize.js'
 import { type Shape, shownShape, sizeOf } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
 import {
-  arrays, checkLr, type CommonOptions, lengthOf, type LiveGroup, type NonFinite, Optimizer, type Parameter,
-  type ParamGroup, shaped, type Slot,
+  arrays,
+  type CommonOptions,
+  checkLr,
+  type LiveGroup,
+  lengthOf,
+  type NonFinite,
+  Optimizer,
+  type Parameter,
+  type ParamGroup,
+  type Slot,
+  shaped,
 } from './optimizer.js'
 
 /** How the learning rate depends on a matrix's shape. */
@@ -83,8 +92,17 @@ export function lrFactor(adjust: AdjustLr, rows: number, cols: number): number {
 }
 
 const muonDefaults: MuonOptions = {
-  lr: 1e-3, momentum: 0.95, nesterov: true, weightDecay: 0.1, steps: 5, coefficients: 'muon',
-  compute: 'bfloat16', adjustLr: 'original', momentumForm: 'ema', eps: 1e-7, cautiousWeightDecay: false,
+  lr: 1e-3,
+  momentum: 0.95,
+  nesterov: true,
+  weightDecay: 0.1,
+  steps: 5,
+  coefficients: 'muon',
+  compute: 'bfloat16',
+  adjustLr: 'original',
+  momentumForm: 'ema',
+  eps: 1e-7,
+  cautiousWeightDecay: false,
   batchAxes: 0,
 }
 
@@ -118,8 +136,15 @@ abstract class OrthogonalizedMomentum<Options extends MuonOptions> extends Optim
     return { momentum: lengthOf(slot), ...this.rowBuffer(slot, options) }
   }
 
-  protected prepare(slots: readonly Slot[], grads: readonly Tensor[], o: LiveGroup<Options>, gradScale: number) {
-    const shapes = slots.map((slot) => asMatrices(slot.shape, Math.min(o.batchAxes, slot.shape.length - 2)))
+  protected prepare(
+    slots: readonly Slot[],
+    grads: readonly Tensor[],
+    o: LiveGroup<Options>,
+    gradScale: number,
+  ) {
+    const shapes = slots.map((slot) =>
+      asMatrices(slot.shape, Math.min(o.batchAxes, slot.shape.length - 2)),
+    )
     const buffers = (name: string) =>
       slots.flatMap((slot) => (slot.buffers[name] ? [slot.buffers[name] as Float32Array] : []))
     const schedule = scheduleOf(o.coefficients, o.steps)

@@ -7,7 +7,7 @@ import { ArgumentError, DTypeError, NumericalError, ShapeError } from '../engine
 import type { NativeBuffer, NativeJob } from '../engine/native.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { allFinite } from '../tensor/reduce.js'
-import { sameShape, type Shape, shownShape, sizeOf, stridesOf } from '../tensor/shape.js'
+import { type Shape, sameShape, shownShape, sizeOf, stridesOf } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 
 /** A parameter: a tensor, or bare memory that is updated in place. */
@@ -69,7 +69,12 @@ export const shaped = (x: Tensor, shape: Shape) => ({
   strides: stridesOf(shape),
 })
 
-const flatOf = (array: Float32Array) => ({ dtypeCode: 0, offset: 0, shape: [array.length], strides: [1] })
+const flatOf = (array: Float32Array) => ({
+  dtypeCode: 0,
+  offset: 0,
+  shape: [array.length],
+  strides: [1],
+})
 
 /** The typed arrays of a list, and their descriptions written to the argument block. */
 export function tensors(list: readonly Tensor[]): NativeBuffer[] {
@@ -105,7 +110,8 @@ export abstract class Optimizer<Options extends CommonOptions> {
     this.#entries = groups.map((group, g) => {
       const live = { ...options, ...group } as LiveGroup<Options>
       this.checkOptions(live)
-      if (!Array.isArray(group.params)) wrong(`groups[${g}].params`, 'a list of parameters', group.params)
+      if (!Array.isArray(group.params))
+        wrong(`groups[${g}].params`, 'a list of parameters', group.params)
       const slots = group.params.map((p, i) => this.#slot(p, `params[${i}]`))
       return { options: live, slots }
     })
@@ -115,14 +121,23 @@ export abstract class Optimizer<Options extends CommonOptions> {
 
   #slot(parameter: Parameter, name: string): Slot {
     const x = toTensor(parameter, name)
-    if (x.dtype !== 'float32') throw new DTypeError(`'${name}' has dtype ${x.dtype}, expected float32`)
+    if (x.dtype !== 'float32')
+      throw new DTypeError(`'${name}' has dtype ${x.dtype}, expected float32`)
     if (!x.contiguous) {
-      throw new ShapeError(`'${name}' of shape ${shownShape(x.shape)} is not contiguous and cannot be updated in place`)
+      throw new ShapeError(
+        `'${name}' of shape ${shownShape(x.shape)} is not contiguous and cannot be updated in place`,
+      )
     }
     x.keep()
     const flat = x.detach().keep()
     this.checkParameter(x.shape, name)
-    return { flat, shape: x.shape, owner: parameter instanceof Tensor ? parameter : null, buffers: {}, step: 0 }
+    return {
+      flat,
+      shape: x.shape,
+      owner: parameter instanceof Tensor ? parameter : null,
+      buffers: {},
+      step: 0,
+    }
   }
 
   /** The optimizer's name in saved state. */
@@ -163,7 +178,10 @@ export abstract class Optimizer<Options extends CommonOptions> {
    * `step` on other threads, on copies: parameters and state change when it is done, group by group.
    * Aborting leaves the groups that were not done as they were.
    */
-  async stepAsync({ signal, grads }: AsyncOptions & { grads?: readonly (ArrayLike | null)[] } = {}): Promise<void> {
+  async stepAsync({
+    signal,
+    grads,
+  }: AsyncOptions & { grads?: readonly (ArrayLike | null)[] } = {}): Promise<void> {
     if (this.#busy) throw new ArgumentError('a step of this optimizer is under way')
     let calls: GroupCall[]
     try {
@@ -218,7 +236,10 @@ export abstract class Optimizer<Options extends CommonOptions> {
       return { options, active }
     })
     return plans.flatMap(({ options, active }) => {
-      const scale = clipScale(active.map(({ grad }) => grad), options.maxGradNorm)
+      const scale = clipScale(
+        active.map(({ grad }) => grad),
+        options.maxGradNorm,
+      )
       const steps = new Set(active.map(({ slot }) => slot.step))
       return [...steps].map((step) => {
         const members = active.filter(({ slot }) => slot.step === step)
@@ -229,7 +250,13 @@ export abstract class Optimizer<Options extends CommonOptions> {
           }
         }
         return {
-          run: () => this.prepare(slots, members.map(({ grad }) => grad), options, scale),
+          run: () =>
+            this.prepare(
+              slots,
+              members.map(({ grad }) => grad),
+              options,
+              scale,
+            ),
           done: () => {
             for (const slot of slots) slot.step++
           },
@@ -241,9 +268,12 @@ export abstract class Optimizer<Options extends CommonOptions> {
   #gradient(given: ArrayLike, slot: Slot, name: string): Tensor {
     const grad = toTensor(given, name)
     if (!sameShape(grad.shape, slot.shape)) {
-      throw new ShapeError(`'${name}' has shape ${shownShape(grad.shape)}, the parameter ${shownShape(slot.shape)}`)
+      throw new ShapeError(
+        `'${name}' has shape ${shownShape(grad.shape)}, the parameter ${shownShape(slot.shape)}`,
+      )
     }
-    const dense = grad.dtype === 'float32' && grad.contiguous ? grad : grad.detach().to('float32').clone()
+    const dense =
+      grad.dtype === 'float32' && grad.contiguous ? grad : grad.detach().to('float32').clone()
     if (!allFinite(dense)) {
       throw new NumericalError(`'${name}' holds NaN or Inf; no parameter was changed`)
     }
@@ -252,7 +282,8 @@ export abstract class Optimizer<Options extends CommonOptions> {
 
   /** Sets every parameter's `grad` to null; its memory is reused by the next backward(). */
   zeroGrad(): void {
-    for (const { slots } of this.#entries) for (const { owner } of slots) if (owner) owner.grad = null
+    for (const { slots } of this.#entries)
+      for (const { owner } of slots) if (owner) owner.grad = null
   }
 
   /** Everything needed to go on later: a deep copy, free of parameters' values. */
@@ -263,7 +294,9 @@ export abstract class Optimizer<Options extends CommonOptions> {
       state: this.#entries.flatMap(({ slots }) =>
         slots.map(({ buffers, step }) => ({
           step,
-          ...Object.fromEntries(Object.entries(buffers).map(([name, array]) => [name, array.slice()])),
+          ...Object.fromEntries(
+            Object.entries(buffers).map(([name, array]) => [name, array.slice()]),
+          ),
         })),
       ),
       paramGroups: this.#entries.map(({ options, slots }) => {
@@ -285,7 +318,10 @@ export abstract class Optimizer<Options extends CommonOptions> {
     // All is checked before anything is taken over.
     let at = 0
     const fresh = this.#entries.map(({ slots, options }, g) => {
-      const { params: _, ...rest } = saved.paramGroups[g] as { params: number[] } & Record<string, unknown>
+      const { params: _, ...rest } = saved.paramGroups[g] as { params: number[] } & Record<
+        string,
+        unknown
+      >
       const live = { ...options, ...structuredClone(rest) }
       this.checkOptions(live)
       return {
@@ -360,7 +396,8 @@ export function checkLr(options: CommonOptions): void {
 
 /** Betas in [0, 1). */
 export function checkBetas(betas: unknown): void {
-  if (!Array.isArray(betas) || betas.length !== 2) wrong('betas', 'a pair of numbers in [0, 1)', betas)
+  if (!Array.isArray(betas) || betas.length !== 2)
+    wrong('betas', 'a pair of numbers in [0, 1)', betas)
   for (const beta of betas as number[]) checkNumber(beta, 'betas', 0, 1 - Number.EPSILON / 2)
 }
 

@@ -5,8 +5,17 @@ import { checkNumber, wrong } from '../engine/check.js'
 import { native } from '../engine/native.js'
 import type { Tensor } from '../tensor/tensor.js'
 import {
-  arrays, checkLr, type CommonOptions, lengthOf, type LiveGroup, type NonFinite, Optimizer, type Parameter,
-  type ParamGroup, type Slot, tensors,
+  arrays,
+  type CommonOptions,
+  checkLr,
+  type LiveGroup,
+  lengthOf,
+  type NonFinite,
+  Optimizer,
+  type Parameter,
+  type ParamGroup,
+  type Slot,
+  tensors,
 } from './optimizer.js'
 
 /** Options of SGD, with PyTorch's meanings and defaults. */
@@ -34,7 +43,14 @@ export class SGD extends Optimizer<SgdOptions> {
     options: Partial<SgdOptions> & { nonFinite?: NonFinite } = {},
   ) {
     const { nonFinite, ...rest } = options
-    const defaults = { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false, maximize: false }
+    const defaults = {
+      lr: 1e-3,
+      momentum: 0,
+      dampening: 0,
+      weightDecay: 0,
+      nesterov: false,
+      maximize: false,
+    }
     super(params, { ...defaults, ...rest }, nonFinite)
   }
 
@@ -52,7 +68,12 @@ export class SGD extends Optimizer<SgdOptions> {
     return options.momentum === 0 ? {} : { momentum: lengthOf(slot) }
   }
 
-  protected prepare(slots: readonly Slot[], grads: readonly Tensor[], o: LiveGroup<SgdOptions>, gradScale: number) {
+  protected prepare(
+    slots: readonly Slot[],
+    grads: readonly Tensor[],
+    o: LiveGroup<SgdOptions>,
+    gradScale: number,
+  ) {
     begin()
     const lists = [
       tensors(slots.map((slot) => slot.flat)),

@@ -24,7 +24,13 @@ function finish(x: Tensor, { requiresGrad = false }: CreateOptions): Tensor {
 function checkDType(dtype: unknown): DType {
   return typeof dtype === 'string' && dtype in dtypeCodes
     ? (dtype as DType)
-    : wrong('dtype', Object.keys(dtypeCodes).map((d) => `'${d}'`).join(', '), dtype)
+    : wrong(
+        'dtype',
+        Object.keys(dtypeCodes)
+          .map((d) => `'${d}'`)
+          .join(', '),
+        dtype,
+      )
 }
 
 /** A tensor of one value. */
@@ -76,8 +82,10 @@ export function tensor(
 
 function flatten(values: Nested, depth: number, shape: number[], flat: number[]): void {
   if (!Array.isArray(values)) {
-    if (typeof values !== 'number' && typeof values !== 'boolean') wrong('values', 'numbers', values)
-    if (depth !== shape.length) throw new ShapeError("'values' is ragged: numbers lie at different depths")
+    if (typeof values !== 'number' && typeof values !== 'boolean')
+      wrong('values', 'numbers', values)
+    if (depth !== shape.length)
+      throw new ShapeError("'values' is ragged: numbers lie at different depths")
     flat.push(Number(values))
     return
   }
@@ -85,7 +93,9 @@ function flatten(values: Nested, depth: number, shape: number[], flat: number[])
     if (flat.length > 0) throw new ShapeError("'values' is ragged: numbers lie at different depths")
     shape.push(values.length)
   } else if (shape[depth] !== values.length) {
-    throw new ShapeError(`'values' is ragged: lists of ${shape[depth]} and ${values.length} entries at one depth`)
+    throw new ShapeError(
+      `'values' is ragged: lists of ${shape[depth]} and ${values.length} entries at one depth`,
+    )
   }
   for (const value of values) flatten(value, depth + 1, shape, flat)
 }
@@ -97,17 +107,27 @@ export function arange(start: number, end?: number, step = 1, options: CreateOpt
   checkNumber(to, 'end', -Number.MAX_VALUE, Number.MAX_VALUE)
   if (checkNumber(step, 'step') === 0) wrong('step', 'a number that is not 0', step)
   const count = Math.max(0, Math.ceil((to - from) / step))
-  return tensor(Float64Array.from({ length: count }, (_, i) => from + i * step), options)
+  return tensor(
+    Float64Array.from({ length: count }, (_, i) => from + i * step),
+    options,
+  )
 }
 
 /** `count` values from start to end, both included. */
-export function linspace(start: number, end: number, count: number, options: CreateOptions = {}): Tensor {
+export function linspace(
+  start: number,
+  end: number,
+  count: number,
+  options: CreateOptions = {},
+): Tensor {
   checkNumber(start, 'start')
   checkNumber(end, 'end')
   checkInteger(count, 'count', 0)
   const step = count > 1 ? (end - start) / (count - 1) : 0
   return tensor(
-    Float64Array.from({ length: count }, (_, i) => (i === count - 1 && count > 1 ? end : start + i * step)),
+    Float64Array.from({ length: count }, (_, i) =>
+      i === count - 1 && count > 1 ? end : start + i * step,
+    ),
     options,
   )
 }

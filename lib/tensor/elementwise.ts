@@ -8,14 +8,57 @@ import { Tensor } from './tensor.js'
 
 /** In the order of native/include/palimpsest/kernels/elementwise.h. */
 const unaryNames = [
-  'copy', 'neg', 'abs', 'sign', 'square', 'reciprocal', 'sqrt', 'rsqrt', 'exp', 'expm1', 'log',
-  'log1p', 'sin', 'cos', 'tanh', 'sigmoid', 'relu', 'gelu', 'silu', 'softplus', 'erf', 'floor',
-  'ceil', 'round', 'logicalNot', 'isNaN', 'isFinite',
+  'copy',
+  'neg',
+  'abs',
+  'sign',
+  'square',
+  'reciprocal',
+  'sqrt',
+  'rsqrt',
+  'exp',
+  'expm1',
+  'log',
+  'log1p',
+  'sin',
+  'cos',
+  'tanh',
+  'sigmoid',
+  'relu',
+  'gelu',
+  'silu',
+  'softplus',
+  'erf',
+  'floor',
+  'ceil',
+  'round',
+  'logicalNot',
+  'isNaN',
+  'isFinite',
 ] as const
 const binaryNames = [
-  'add', 'sub', 'mul', 'div', 'pow', 'maximum', 'minimum', 'mod', 'eq', 'ne', 'lt', 'le', 'gt',
-  'ge', 'logicalAnd', 'logicalOr', 'logicalXor', 'reluBackward', 'geluBackward', 'siluBackward',
-  'tanhBackward', 'sigmoidBackward',
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'pow',
+  'maximum',
+  'minimum',
+  'mod',
+  'eq',
+  'ne',
+  'lt',
+  'le',
+  'gt',
+  'ge',
+  'logicalAnd',
+  'logicalOr',
+  'logicalXor',
+  'reluBackward',
+  'geluBackward',
+  'siluBackward',
+  'tanhBackward',
+  'sigmoidBackward',
 ] as const
 
 export type UnaryName = (typeof unaryNames)[number]
@@ -26,7 +69,14 @@ const codes = <T extends string>(names: readonly T[]) =>
 const unaryCodes = codes(unaryNames)
 const binaryCodes = codes(binaryNames)
 
-const ranks: Record<DType, number> = { bool: 0, uint8: 1, int32: 2, bfloat16: 3, float32: 4, float64: 5 }
+const ranks: Record<DType, number> = {
+  bool: 0,
+  uint8: 1,
+  int32: 2,
+  bfloat16: 3,
+  float32: 4,
+  float64: 5,
+}
 
 /** The dtype of a result of both: the wider; integers give way to floats. */
 export function promote(a: DType, b: DType): DType {
@@ -58,7 +108,12 @@ export function unary(op: UnaryName, x: Tensor, dtype: DType = x.dtype): Tensor 
 }
 
 /** op(a, b) into a tensor that is there. */
-export function binaryInto(op: BinaryName, a: Tensor | number, b: Tensor | number, out: Tensor): Tensor {
+export function binaryInto(
+  op: BinaryName,
+  a: Tensor | number,
+  b: Tensor | number,
+  out: Tensor,
+): Tensor {
   begin()
   const constant = writeOperand(a, out.shape) + writeOperand(b, out.shape)
   view(out)
@@ -69,7 +124,15 @@ export function binaryInto(op: BinaryName, a: Tensor | number, b: Tensor | numbe
 }
 
 const comparisons: ReadonlySet<BinaryName> = new Set([
-  'eq', 'ne', 'lt', 'le', 'gt', 'ge', 'logicalAnd', 'logicalOr', 'logicalXor',
+  'eq',
+  'ne',
+  'lt',
+  'le',
+  'gt',
+  'ge',
+  'logicalAnd',
+  'logicalOr',
+  'logicalXor',
 ])
 
 function resultType(op: BinaryName, a: Tensor | number, b: Tensor | number): DType {

@@ -40,7 +40,9 @@ export function describe(value: unknown, name = 'array'): Parts {
   const Type = arrayTypes[dtype]
   if (!Type) throw new DTypeError(`unknown dtype ${String(dtype)} of '${name}'`)
   if (!(data instanceof Type)) {
-    throw new DTypeError(`'${name}' is said to be ${dtype} but its data is a ${data?.constructor?.name}`)
+    throw new DTypeError(
+      `'${name}' is said to be ${dtype} but its data is a ${data?.constructor?.name}`,
+    )
   }
   const shape = checkShape([...(value as DataWithShape).shape], `${name}.shape`)
   const strides = isNdarray(value) ? [...value.stride] : stridesOf(shape)
@@ -70,7 +72,12 @@ export function toTensor(value: unknown, name: string): Tensor {
 
 /** An ndarray over a tensor's memory. */
 export function toNdarray(tensor: Tensor): NdArray<TypedArray> {
-  return ndarray(tensor.array, [...tensor.shape], [...tensor.strides], tensor.offset) as NdArray<TypedArray>
+  return ndarray(
+    tensor.array,
+    [...tensor.shape],
+    [...tensor.strides],
+    tensor.offset,
+  ) as NdArray<TypedArray>
 }
 
 /** A result in the kind of the argument that it was computed from, over the same memory. */

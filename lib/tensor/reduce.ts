@@ -7,13 +7,28 @@ import { Tensor } from './tensor.js'
 
 /** In the order of native/include/palimpsest/kernels/reduce.h. */
 const names = [
-  'sum', 'mean', 'prod', 'max', 'min', 'sumOfSquares', 'sumOfMagnitudes', 'argmax', 'argmin', 'any', 'all',
+  'sum',
+  'mean',
+  'prod',
+  'max',
+  'min',
+  'sumOfSquares',
+  'sumOfMagnitudes',
+  'argmax',
+  'argmin',
+  'any',
+  'all',
 ] as const
 
 export type ReductionName = (typeof names)[number]
 
 /** Reduces the given axes to extent 1. */
-export function reduce(op: ReductionName, x: Tensor, axes: readonly number[], dtype: DType): Tensor {
+export function reduce(
+  op: ReductionName,
+  x: Tensor,
+  axes: readonly number[],
+  dtype: DType,
+): Tensor {
   const shape = [...x.shape]
   let mask = 0
   for (const axis of axes) {

@@ -111,7 +111,9 @@ export function reshapedStrides(shape: Shape, strides: Shape, to: Shape): number
   if (isContiguous(shape, strides)) return stridesOf(to)
   // Groups of axes that are contiguous among themselves must each be split or merged as a whole.
   const result = new Array<number>(to.length).fill(1)
-  const kept = shape.map((extent, i) => ({ extent, stride: strides[i] as number })).filter((d) => d.extent !== 1)
+  const kept = shape
+    .map((extent, i) => ({ extent, stride: strides[i] as number }))
+    .filter((d) => d.extent !== 1)
   let from = 0
   let at = 0
   while (from < kept.length && at < to.length) {

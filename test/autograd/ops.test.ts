@@ -1,7 +1,7 @@
 import { test } from 'tap'
-import * as p from '../../lib/index.js'
 import { crossEntropy } from '../../lib/autograd/ops/softmax.js'
-import { type Tensor, grad, gradcheck, tensor } from '../../lib/index.js'
+import * as p from '../../lib/index.js'
+import { grad, gradcheck, type Tensor, tensor } from '../../lib/index.js'
 
 /** Float64 values that stay away from kinks and poles. */
 function values(shape: number[], low = -2, high = 2, seed = 1): Tensor {
@@ -15,11 +15,25 @@ function values(shape: number[], low = -2, high = 2, seed = 1): Tensor {
 }
 
 const unary: Record<string, [(x: Tensor) => Tensor, number, number]> = {
-  neg: [p.neg, -2, 2], abs: [p.abs, -2, 2], square: [p.square, -2, 2], reciprocal: [p.reciprocal, 0.5, 2],
-  sqrt: [p.sqrt, 0.5, 2], rsqrt: [p.rsqrt, 0.5, 2], exp: [p.exp, -2, 2], expm1: [p.expm1, -2, 2],
-  log: [p.log, 0.5, 3], log1p: [p.log1p, -0.5, 3], sin: [p.sin, -3, 3], cos: [p.cos, -3, 3],
-  tanh: [p.tanh, -2, 2], sigmoid: [p.sigmoid, -3, 3], relu: [p.relu, -2, 2], gelu: [p.gelu, -3, 3],
-  silu: [p.silu, -3, 3], softplus: [p.softplus, -3, 3], erf: [p.erf, -2, 2],
+  neg: [p.neg, -2, 2],
+  abs: [p.abs, -2, 2],
+  square: [p.square, -2, 2],
+  reciprocal: [p.reciprocal, 0.5, 2],
+  sqrt: [p.sqrt, 0.5, 2],
+  rsqrt: [p.rsqrt, 0.5, 2],
+  exp: [p.exp, -2, 2],
+  expm1: [p.expm1, -2, 2],
+  log: [p.log, 0.5, 3],
+  log1p: [p.log1p, -0.5, 3],
+  sin: [p.sin, -3, 3],
+  cos: [p.cos, -3, 3],
+  tanh: [p.tanh, -2, 2],
+  sigmoid: [p.sigmoid, -3, 3],
+  relu: [p.relu, -2, 2],
+  gelu: [p.gelu, -3, 3],
+  silu: [p.silu, -3, 3],
+  softplus: [p.softplus, -3, 3],
+  erf: [p.erf, -2, 2],
   clip: [(x) => p.clip(x, -1, 1), -2, 2],
 }
 
@@ -28,13 +42,22 @@ for (const [name, [fn, low, high]] of Object.entries(unary)) {
     const x = values([3, 4], low, high)
     gradcheck(fn, [x])
     gradcheck(fn, [x.T])
-    gradcheck((x) => grad(p.sum(p.mul(fn(x), x)), [x], { createGraph: true })[0] as Tensor, [x], { atol: 1e-5 })
+    gradcheck((x) => grad(p.sum(p.mul(fn(x), x)), [x], { createGraph: true })[0] as Tensor, [x], {
+      atol: 1e-5,
+    })
   })
 }
 
 const binary: Record<string, (a: Tensor, b: Tensor) => Tensor> = {
-  add: p.add, sub: p.sub, mul: p.mul, div: p.div, maximum: p.maximum, minimum: p.minimum, mod: p.mod,
-  pow: (a, b) => p.pow(p.abs(a), b), where: (a, b) => p.where(p.gt(a, b), p.mul(a, 2), b),
+  add: p.add,
+  sub: p.sub,
+  mul: p.mul,
+  div: p.div,
+  maximum: p.maximum,
+  minimum: p.minimum,
+  mod: p.mod,
+  pow: (a, b) => p.pow(p.abs(a), b),
+  where: (a, b) => p.where(p.gt(a, b), p.mul(a, 2), b),
 }
 
 for (const [name, fn] of Object.entries(binary)) {
@@ -66,7 +89,11 @@ const others: Record<string, [(...x: Tensor[]) => Tensor, Tensor[]]> = {
     [values([3, 4])],
   ],
   'crossEntropy, weighted sum': [
-    (x) => crossEntropy(x, tensor([1, -100, 3], { dtype: 'int32' }), { weight: values([4], 0.5, 2), reduction: 'mean' }),
+    (x) =>
+      crossEntropy(x, tensor([1, -100, 3], { dtype: 'int32' }), {
+        weight: values([4], 0.5, 2),
+        reduction: 'mean',
+      }),
     [values([3, 4])],
   ],
   'crossEntropy by row': [
@@ -82,8 +109,14 @@ const others: Record<string, [(...x: Tensor[]) => Tensor, Tensor[]]> = {
   'vector times matrix': [(a, b) => a.matmul(b), [values([4]), values([4, 2])]],
   'matrix times vector': [(a, b) => a.matmul(b), [values([3, 4]), values([4])]],
   linear: [(x, w, b) => p.linear(x, w, b), [values([2, 3, 4]), values([5, 4]), values([5])]],
-  'linear relu': [(x, w, b) => p.linear(x, w, b, 'relu'), [values([3, 4]), values([5, 4]), values([5])]],
-  'linear tanh': [(x, w, b) => p.linear(x, w, b, 'tanh'), [values([3, 4]), values([5, 4]), values([5])]],
+  'linear relu': [
+    (x, w, b) => p.linear(x, w, b, 'relu'),
+    [values([3, 4]), values([5, 4]), values([5])],
+  ],
+  'linear tanh': [
+    (x, w, b) => p.linear(x, w, b, 'tanh'),
+    [values([3, 4]), values([5, 4]), values([5])],
+  ],
   'linear sigmoid': [(x, w) => p.linear(x, w, null, 'sigmoid'), [values([3, 4]), values([5, 4])]],
   reshape: [(x) => x.T.reshape(2, 6).square(), [values([3, 4])]],
   permute: [(x) => x.permute(2, 0, 1).square(), [values([2, 3, 4])]],

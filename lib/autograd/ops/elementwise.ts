@@ -28,8 +28,10 @@ function onIntegersToo(name: raw.UnaryName, rule: (g: Tensor, x: Tensor, y: Tens
 }
 
 /** A piecewise constant function: its gradient is zero. */
-const flat = (name: raw.UnaryName, dtype?: DType) => (x: Tensor): Tensor =>
-  raw.unary(name, x, dtype ?? x.dtype)
+const flat =
+  (name: raw.UnaryName, dtype?: DType) =>
+  (x: Tensor): Tensor =>
+    raw.unary(name, x, dtype ?? x.dtype)
 
 export const neg = onIntegersToo('neg', (g) => neg(g))
 export const abs = onIntegersToo('abs', (g, x) => mul(g, sign(x)))
@@ -50,7 +52,9 @@ export const relu = onIntegersToo('relu', (g, x) => reluBackward(g, x))
 export const gelu = differentiable('gelu', (g, x) => geluBackward(g, x))
 export const silu = differentiable('silu', (g, x) => siluBackward(g, x))
 export const softplus = differentiable('softplus', (g, x) => mul(g, sigmoid(x)))
-export const erf = differentiable('erf', (g, x) => mul(g, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI))))
+export const erf = differentiable('erf', (g, x) =>
+  mul(g, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI))),
+)
 export const floor = flat('floor')
 export const ceil = flat('ceil')
 export const round = flat('round')
@@ -72,7 +76,10 @@ function chainRule(
 }
 
 const reluBackward = chainRule('reluBackward', (h, _g, x) => [reluBackward(h, x), null])
-const tanhBackward = chainRule('tanhBackward', (h, g, y) => [tanhBackward(h, y), mul(mul(h, g), mul(y, -2))])
+const tanhBackward = chainRule('tanhBackward', (h, g, y) => [
+  tanhBackward(h, y),
+  mul(mul(h, g), mul(y, -2)),
+])
 const sigmoidBackward = chainRule('sigmoidBackward', (h, g, y) => [
   sigmoidBackward(h, y),
   mul(mul(h, g), sub(1, mul(y, 2))),
@@ -80,7 +87,10 @@ const sigmoidBackward = chainRule('sigmoidBackward', (h, g, y) => [
 // gelu″ = φ(x)(2 − x²); silu″ = s(1 − s)(2 + x(1 − 2s)).
 const geluBackward = chainRule('geluBackward', (h, g, x) => [
   geluBackward(h, x),
-  mul(mul(h, g), mul(mul(exp(mul(square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI)), sub(2, square(x)))),
+  mul(
+    mul(h, g),
+    mul(mul(exp(mul(square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI)), sub(2, square(x))),
+  ),
 ])
 const siluBackward = chainRule('siluBackward', (h, g, x) => {
   const s = sigmoid(x)
@@ -131,7 +141,10 @@ function differentiable2(
 }
 
 export const add = differentiable2('add', (g) => [g, g])
-export const sub = differentiable2('sub', (g, _a, _b, _y, [, needsB]) => [g, needsB ? neg(g) : null])
+export const sub = differentiable2('sub', (g, _a, _b, _y, [, needsB]) => [
+  g,
+  needsB ? neg(g) : null,
+])
 export const mul = differentiable2('mul', (g, a, b, _y, [needsA, needsB]) => [
   needsA ? mul(g, b) : null,
   needsB ? mul(g, a) : null,
@@ -147,7 +160,8 @@ export const pow = differentiable2('pow', (g, a, b, y, [needsA, needsB]) => [
 ])
 const logOf = (a: Tensor | number) => (typeof a === 'number' ? Math.log(a) : log(a))
 // Where both are equal each takes half.
-const share = (g: Tensor, wins: Tensor, ties: Tensor) => mul(g, add(cast(wins, g.dtype), mul(cast(ties, g.dtype), 0.5)))
+const share = (g: Tensor, wins: Tensor, ties: Tensor) =>
+  mul(g, add(cast(wins, g.dtype), mul(cast(ties, g.dtype), 0.5)))
 export const maximum = differentiable2('maximum', (g, a, b, _y, [needsA, needsB]) => {
   const ties = eq(a, b)
   return [needsA ? share(g, gt(a, b), ties) : null, needsB ? share(g, lt(a, b), ties) : null]
@@ -163,8 +177,10 @@ export const mod = differentiable2('mod', (g, a, b, _y, [, needsB]) => [
 ])
 
 /** A comparison: bool, without a gradient. */
-const comparison = (name: raw.BinaryName) => (a: Operand, b: Operand): Tensor =>
-  raw.binary(name, operand(a, 'a'), operand(b, 'b'))
+const comparison =
+  (name: raw.BinaryName) =>
+  (a: Operand, b: Operand): Tensor =>
+    raw.binary(name, operand(a, 'a'), operand(b, 'b'))
 
 export const eq = comparison('eq')
 export const ne = comparison('ne')

@@ -1,9 +1,9 @@
 /** Operations that autograd follows, one file a group; Tensor's methods are names for them. */
 
 export * from './elementwise.js'
+export * from './indexing.js'
 export * from './memory.js'
 export * from './products.js'
 export * from './reductions.js'
 export * from './softmax.js'
 export * from './views.js'
-export * from './indexing.js'

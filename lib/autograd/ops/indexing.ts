@@ -1,7 +1,6 @@
 /** Picking entries by index. */
 
-import { DTypeError, ShapeError } from '../../engine/errors.js'
-import { ArgumentError } from '../../engine/errors.js'
+import { ArgumentError, DTypeError, ShapeError } from '../../engine/errors.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { checkAxis, shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
@@ -17,15 +16,18 @@ export function indexSelect(x: Tensor, indices: ArrayLike | readonly number[], a
   const index = Array.isArray(indices)
     ? toTensor({ data: Int32Array.from(indices), shape: [indices.length] }, 'indices')
     : toTensor(indices, 'indices')
-  if (index.dtype !== 'int32') throw new DTypeError(`'indices' has dtype ${index.dtype}, expected int32`)
-  if (index.rank !== 1) throw new ShapeError(`'indices' has shape ${shownShape(index.shape)}, expected one axis`)
+  if (index.dtype !== 'int32')
+    throw new DTypeError(`'indices' has dtype ${index.dtype}, expected int32`)
+  if (index.rank !== 1)
+    throw new ShapeError(`'indices' has shape ${shownShape(index.shape)}, expected one axis`)
   const a = checkAxis(axis, x.rank)
   if (a !== 0) return transpose(indexSelect(transpose(x, 0, a), index, 0), 0, a)
   const extent = x.shape[0] as number
   const picks = contiguous(index)
   const list = picks.array.subarray(picks.offset, picks.offset + picks.size)
   for (const i of list) {
-    if (i < 0 || i >= extent) throw new ArgumentError(`expected indices in [0, ${extent - 1}] but got ${i}`)
+    if (i < 0 || i >= extent)
+      throw new ArgumentError(`expected indices in [0, ${extent - 1}] but got ${i}`)
   }
   const dense = contiguous(x.detach())
   const width = extent === 0 ? 0 : dense.size / extent
@@ -39,7 +41,11 @@ export function indexSelect(x: Tensor, indices: ArrayLike | readonly number[], a
 }
 
 /** Adds the rows of `g` to the rows of zeros that `list` names. */
-function scatterRows(g: Tensor, list: ArrayLike | readonly number[] | Tensor['array'], like: Tensor): Tensor {
+function scatterRows(
+  g: Tensor,
+  list: ArrayLike | readonly number[] | Tensor['array'],
+  like: Tensor,
+): Tensor {
   const rows = list as ArrayLike & Int32Array
   const dense = contiguous(g)
   const out = Tensor.empty(like.shape, like.dtype)
@@ -47,7 +53,9 @@ function scatterRows(g: Tensor, list: ArrayLike | readonly number[] | Tensor['ar
   const width = rows.length === 0 ? 0 : dense.size / rows.length
   rows.forEach((i: number, row: number) => {
     for (let j = 0; j < width; j++) {
-      out.array[i * width + j] = (out.array[i * width + j] as number) + (dense.array[dense.offset + row * width + j] as number)
+      out.array[i * width + j] =
+        (out.array[i * width + j] as number) +
+        (dense.array[dense.offset + row * width + j] as number)
     }
   })
   return tracked(g) ? record(out, [g], (h) => [indexSelect(h, Array.from(rows), 0)]) : out

@@ -1,10 +1,11 @@
 /** Matrix products and their gradients. Transposes are views: no operand is copied for one. */
 
-import { checkChoice } from '../../engine/check.js'
 import { begin, number, view } from '../../engine/call.js'
+import { checkChoice } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
 import { isFloating } from '../../tensor/dtype.js'
+import * as raw from '../../tensor/elementwise.js'
 import { promote } from '../../tensor/elementwise.js'
 import { broadcastShapes, type Shape, sameShape, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
@@ -13,7 +14,6 @@ import { mul } from './elementwise.js'
 import { cast } from './memory.js'
 import { sum, sumTo } from './reductions.js'
 import { expand, reshape, transpose } from './views.js'
-import * as raw from '../../tensor/elementwise.js'
 
 /** The precision in which float32 factors are multiplied; sums are float32 in both. */
 export type Compute = 'float32' | 'bfloat16'
@@ -62,14 +62,22 @@ function asBatch(x: Tensor, batch: Shape): Tensor {
  * The matrix product a·b. Vectors count as a row on the left and a column on the right, and lose that
  * axis in the result; leading axes are batches and broadcast.
  */
-export function matmul(a: Tensor, b: Tensor, { compute = 'float32' }: { compute?: Compute } = {}): Tensor {
+export function matmul(
+  a: Tensor,
+  b: Tensor,
+  { compute = 'float32' }: { compute?: Compute } = {},
+): Tensor {
   checkFloating(a, 'a')
   checkFloating(b, 'b')
   checkChoice(compute, 'compute', computes)
-  if (a.rank === 0 || b.rank === 0) throw new ShapeError('a matrix product takes no scalars: use mul')
+  if (a.rank === 0 || b.rank === 0)
+    throw new ShapeError('a matrix product takes no scalars: use mul')
   if (a.rank === 1) {
     const y = matmul(reshape(a, [1, -1]), b, { compute })
-    return reshape(y, y.shape.filter((_, i) => i !== y.rank - (b.rank === 1 ? 1 : 2)))
+    return reshape(
+      y,
+      y.shape.filter((_, i) => i !== y.rank - (b.rank === 1 ? 1 : 2)),
+    )
   }
   if (b.rank === 1) {
     const y = matmul(a, reshape(b, [-1, 1]), { compute })
@@ -124,19 +132,34 @@ export function linear(
     )
   }
   if (bias && (bias.rank !== 1 || bias.shape[0] !== weight.shape[0])) {
-    throw new ShapeError(`'bias' has shape ${shownShape(bias.shape)}, expected [${weight.shape[0]}]`)
+    throw new ShapeError(
+      `'bias' has shape ${shownShape(bias.shape)}, expected [${weight.shape[0]}]`,
+    )
   }
   if (x.rank !== 2) {
-    const rows = linear(reshape(x, [-1, x.shape.at(-1) as number]), weight, bias, activation, compute)
+    const rows = linear(
+      reshape(x, [-1, x.shape.at(-1) as number]),
+      weight,
+      bias,
+      activation,
+      compute,
+    )
     return reshape(rows, [...x.shape.slice(0, -1), weight.shape[0] as number])
   }
   checkFloating(x, 'x')
   const dtype = promote(x.dtype, weight.dtype)
   if (dtype === 'float64' && x.dtype !== weight.dtype) {
-    return linear(cast(x, dtype), cast(weight, dtype), bias && cast(bias, dtype), activation, compute)
+    return linear(
+      cast(x, dtype),
+      cast(weight, dtype),
+      bias && cast(bias, dtype),
+      activation,
+      compute,
+    )
   }
   const sums = dtype === 'bfloat16' ? 'float32' : dtype
-  const plainBias = bias && (bias.dtype !== sums || !bias.contiguous) ? raw.unary('copy', bias, sums) : bias
+  const plainBias =
+    bias && (bias.dtype !== sums || !bias.contiguous) ? raw.unary('copy', bias, sums) : bias
   const out = Tensor.empty([x.shape[0] as number, weight.shape[0] as number], dtype)
   multiply(x, transpose(weight.detach()), out, compute, plainBias, activation)
   if (!tracked(x, weight, bias)) return out

@@ -14,7 +14,8 @@ import { expand, flip, reshape } from './views.js'
 export type Axes = number | number[] | undefined
 
 const without = (shape: Shape, axes: readonly number[]) => shape.filter((_, i) => !axes.includes(i))
-const withOnes = (shape: Shape, axes: readonly number[]) => shape.map((extent, i) => (axes.includes(i) ? 1 : extent))
+const withOnes = (shape: Shape, axes: readonly number[]) =>
+  shape.map((extent, i) => (axes.includes(i) ? 1 : extent))
 
 /** Reduces and drops the axes unless they are to be kept; `rule` works on the kept form. */
 function reduction(
@@ -60,17 +61,26 @@ export const max = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
 export const min = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
   reduction('min', x, axis, keepdim, x.dtype, atExtreme)
 
-function arg(op: 'argmax' | 'argmin', x: Tensor, axis: number | undefined, keepdim: boolean): Tensor {
+function arg(
+  op: 'argmax' | 'argmin',
+  x: Tensor,
+  axis: number | undefined,
+  keepdim: boolean,
+): Tensor {
   if (axis === undefined) return arg(op, reshape(x, [-1]), 0, keepdim)
   if (typeof axis !== 'number') wrong('axis', 'one axis', axis)
   return reduction(op, x, axis, keepdim, 'int32')
 }
 
 /** The index of the largest element (the first among equals), along an axis or of the flattened tensor. */
-export const argmax = (x: Tensor, axis?: number, keepdim = false): Tensor => arg('argmax', x, axis, keepdim)
-export const argmin = (x: Tensor, axis?: number, keepdim = false): Tensor => arg('argmin', x, axis, keepdim)
-export const any = (x: Tensor, axis?: Axes, keepdim = false): Tensor => reduction('any', x, axis, keepdim, 'bool')
-export const all = (x: Tensor, axis?: Axes, keepdim = false): Tensor => reduction('all', x, axis, keepdim, 'bool')
+export const argmax = (x: Tensor, axis?: number, keepdim = false): Tensor =>
+  arg('argmax', x, axis, keepdim)
+export const argmin = (x: Tensor, axis?: number, keepdim = false): Tensor =>
+  arg('argmin', x, axis, keepdim)
+export const any = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
+  reduction('any', x, axis, keepdim, 'bool')
+export const all = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
+  reduction('all', x, axis, keepdim, 'bool')
 
 export function variance(x: Tensor, axis?: Axes, keepdim = false, correction = 1): Tensor {
   const axes = checkAxes(axis, x.rank)

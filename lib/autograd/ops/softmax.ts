@@ -1,7 +1,7 @@
 /** Softmax and cross-entropy: fused kernels over rows. */
 
-import { checkInteger, checkNumber } from '../../engine/check.js'
 import { begin, number, view, viewAs } from '../../engine/call.js'
+import { checkInteger, checkNumber } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
 import { checkAxis, shownShape } from '../../tensor/shape.js'
@@ -45,7 +45,10 @@ function along(x: Tensor, axis: number, logarithm: boolean): Tensor {
   const last = x.rank - 1
   if (a !== last) return transpose(along(transpose(x, a, last), last, logarithm), a, last)
   if (x.dtype !== 'float32' && x.dtype !== 'float64') {
-    return cast(along(cast(x, 'float32'), axis, logarithm), x.dtype === 'bfloat16' ? x.dtype : 'float32')
+    return cast(
+      along(cast(x, 'float32'), axis, logarithm),
+      x.dtype === 'bfloat16' ? x.dtype : 'float32',
+    )
   }
   const dense = contiguous(x.detach())
   const y = softmaxRows(dense, logarithm)
@@ -92,9 +95,15 @@ export function crossEntropy(
       `crossEntropy needs logits [n, classes] and targets [n], got ${shownShape(logits.shape)} and ${shownShape(targets.shape)}`,
     )
   }
-  if (targets.dtype !== 'int32') throw new DTypeError(`'targets' has dtype ${targets.dtype}, expected int32`)
+  if (targets.dtype !== 'int32')
+    throw new DTypeError(`'targets' has dtype ${targets.dtype}, expected int32`)
   if (logits.dtype !== 'float32' && logits.dtype !== 'float64') {
-    return crossEntropy(cast(logits, 'float32'), targets, { weight, labelSmoothing, ignoreIndex, reduction })
+    return crossEntropy(cast(logits, 'float32'), targets, {
+      weight,
+      labelSmoothing,
+      ignoreIndex,
+      reduction,
+    })
   }
   checkNumber(labelSmoothing, 'labelSmoothing', 0, 1)
   checkInteger(ignoreIndex, 'ignoreIndex', -(2 ** 31), 2 ** 31 - 1)
@@ -129,7 +138,13 @@ export function crossEntropy(
         view(scale)
         view(dx)
         native.crossEntropyBackward(
-          x.array, t.array, w ? w.array : null, loss.array, normaliser.array, scale.array, dx.array,
+          x.array,
+          t.array,
+          w ? w.array : null,
+          loss.array,
+          normaliser.array,
+          scale.array,
+          dx.array,
         )
         return [dx]
       })

@@ -2,7 +2,7 @@
 
 import { checkInteger, wrong } from '../../engine/check.js'
 import { ShapeError } from '../../engine/errors.js'
-import { unaryInto } from '../../tensor/elementwise.js'
+import { promote, unaryInto } from '../../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import {
   broadcastStrides,
@@ -15,7 +15,6 @@ import {
   sizeOf,
 } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { promote } from '../../tensor/elementwise.js'
 import { record, tracked } from '../tape.js'
 import { clone } from './memory.js'
 import { sumTo } from './reductions.js'
@@ -33,12 +32,16 @@ export function reshape(x: Tensor, wanted: Shape): Tensor {
   if (open >= 0) {
     const rest = sizeOf(shape)
     if (wanted.indexOf(-1, open + 1) >= 0 || rest === 0 || size % rest !== 0) {
-      throw new ShapeError(`a tensor of ${size} elements does not take the shape ${shownShape(wanted)}`)
+      throw new ShapeError(
+        `a tensor of ${size} elements does not take the shape ${shownShape(wanted)}`,
+      )
     }
     shape[open] = size / rest
   }
   if (sizeOf(shape) !== size) {
-    throw new ShapeError(`a tensor of shape ${shownShape(x.shape)} does not take the shape ${shownShape(wanted)}`)
+    throw new ShapeError(
+      `a tensor of shape ${shownShape(x.shape)} does not take the shape ${shownShape(wanted)}`,
+    )
   }
   const strides = reshapedStrides(x.shape, x.strides, shape)
   if (!strides) return reshape(clone(x), shape)
@@ -78,16 +81,29 @@ export function transpose(x: Tensor, a = -2, b = -1): Tensor {
 
 export function expand(x: Tensor, wanted: Shape): Tensor {
   const missing = wanted.length - x.rank
-  const shape = checkShape(wanted.map((extent, i) => (extent === -1 && i >= missing ? (x.shape[i - missing] as number) : extent)))
+  const shape = checkShape(
+    wanted.map((extent, i) =>
+      extent === -1 && i >= missing ? (x.shape[i - missing] as number) : extent,
+    ),
+  )
   if (sameShape(shape, x.shape)) return x
   const y = viewOf(x, shape, broadcastStrides(x.shape, x.strides, shape))
   return tracked(x) ? record(y, [x], (g) => [sumTo(g, x.shape)]) : y
 }
 
 export function squeeze(x: Tensor, axis?: number): Tensor {
-  if (axis === undefined) return reshape(x, x.shape.filter((extent) => extent !== 1))
+  if (axis === undefined)
+    return reshape(
+      x,
+      x.shape.filter((extent) => extent !== 1),
+    )
   const a = checkAxis(axis, x.rank)
-  return x.shape[a] === 1 ? reshape(x, x.shape.filter((_, i) => i !== a)) : x
+  return x.shape[a] === 1
+    ? reshape(
+        x,
+        x.shape.filter((_, i) => i !== a),
+      )
+    : x
 }
 
 export function unsqueeze(x: Tensor, axis: number): Tensor {
@@ -131,7 +147,11 @@ export function select(x: Tensor, axis: number, index: number): Tensor {
   return reshapeAway(slice(x, a, at, at + 1), a)
 }
 
-const reshapeAway = (x: Tensor, axis: number) => reshape(x, x.shape.filter((_, i) => i !== axis))
+const reshapeAway = (x: Tensor, axis: number) =>
+  reshape(
+    x,
+    x.shape.filter((_, i) => i !== axis),
+  )
 
 /** Reverses an axis, without a copy. */
 export function flip(x: Tensor, axis: number): Tensor {
@@ -145,7 +165,8 @@ export function flip(x: Tensor, axis: number): Tensor {
 
 /** Joins tensors along an axis that is there. */
 export function cat(tensors: readonly ArrayLike[], axis = 0): Tensor {
-  if (!Array.isArray(tensors) || tensors.length === 0) wrong('tensors', 'a list of at least one tensor', tensors)
+  if (!Array.isArray(tensors) || tensors.length === 0)
+    wrong('tensors', 'a list of at least one tensor', tensors)
   const parts = tensors.map((t, i) => toTensor(t, `tensors[${i}]`))
   const first = parts[0] as Tensor
   const a = checkAxis(axis, first.rank)
@@ -153,9 +174,13 @@ export function cat(tensors: readonly ArrayLike[], axis = 0): Tensor {
   let dtype = first.dtype
   let total = 0
   for (const part of parts) {
-    const fits = part.rank === first.rank && part.shape.every((extent, i) => i === a || extent === first.shape[i])
+    const fits =
+      part.rank === first.rank &&
+      part.shape.every((extent, i) => i === a || extent === first.shape[i])
     if (!fits) {
-      throw new ShapeError(`tensors of shapes ${shownShape(first.shape)} and ${shownShape(part.shape)} do not join along axis ${a}`)
+      throw new ShapeError(
+        `tensors of shapes ${shownShape(first.shape)} and ${shownShape(part.shape)} do not join along axis ${a}`,
+      )
     }
     total += part.shape[a] as number
     dtype = promote(dtype, part.dtype)
@@ -184,8 +209,12 @@ export function cat(tensors: readonly ArrayLike[], axis = 0): Tensor {
 
 /** Joins tensors of one shape along a new axis. */
 export function stack(tensors: readonly ArrayLike[], axis = 0): Tensor {
-  if (!Array.isArray(tensors) || tensors.length === 0) wrong('tensors', 'a list of at least one tensor', tensors)
-  return cat(tensors.map((t, i) => unsqueeze(toTensor(t, `tensors[${i}]`), axis)), axis)
+  if (!Array.isArray(tensors) || tensors.length === 0)
+    wrong('tensors', 'a list of at least one tensor', tensors)
+  return cat(
+    tensors.map((t, i) => unsqueeze(toTensor(t, `tensors[${i}]`), axis)),
+    axis,
+  )
 }
 
 /** Cuts an axis into pieces of `size` (the last may be shorter), or of the given sizes; views. */
@@ -194,7 +223,9 @@ export function split(x: Tensor, size: number | readonly number[], axis = 0): Te
   const extent = x.shape[a] as number
   const sizes =
     typeof size === 'number'
-      ? Array.from({ length: Math.ceil(extent / checkInteger(size, 'size', 1)) }, (_, i) => Math.min(size, extent - i * size))
+      ? Array.from({ length: Math.ceil(extent / checkInteger(size, 'size', 1)) }, (_, i) =>
+          Math.min(size, extent - i * size),
+        )
       : [...size]
   if (sizes.reduce((sum, s) => sum + checkInteger(s, 'size', 0), 0) !== extent) {
     wrong('size', `sizes that sum to ${extent}`, size)
