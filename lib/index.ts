@@ -2,4 +2,5 @@
 
 export { type DeviceInfo, devices, setThreads, threads } from './engine/devices.js'
 export * from './engine/errors.js'
+export { defaultGenerator, Generator, manualSeed, rand, randint, randn } from './random/index.js'
 export * from './tensor/index.js'

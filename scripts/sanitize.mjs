@@ -7,7 +7,12 @@ for (const sanitizers of wanted.length > 0 ? wanted : ['address,undefined', 'thr
   const steps = [
     [
       'cmake',
-      '-S', '.', '-B', folder, '-DPALIMPSEST_TESTS=ON', `-DPALIMPSEST_SANITIZE=${sanitizers}`,
+      '-S',
+      '.',
+      '-B',
+      folder,
+      '-DPALIMPSEST_TESTS=ON',
+      `-DPALIMPSEST_SANITIZE=${sanitizers}`,
       '-DCMAKE_CXX_FLAGS_RELEASE=-O1',
     ],
     ['cmake', '--build', folder, '--parallel', '2'],

@@ -18,7 +18,8 @@ const fits = process.arch === 'x64' ? (level) => level !== 'neon' : (level) => l
 
 let files
 if (part === 'addon') files = below('native/addon')
-else if (part === 'base') files = engine.filter((file) => !levelOf(file) || (levelOf(file) === 'neon' && fits('neon')))
+else if (part === 'base')
+  files = engine.filter((file) => !levelOf(file) || (levelOf(file) === 'neon' && fits('neon')))
 else files = engine.filter((file) => levelOf(file) === part && fits(part))
 // A library needs a source, even where the instruction set is another architecture's.
 if (files.length === 0) files = ['native/core/context.cpp']

@@ -25,6 +25,14 @@ export interface Native {
   threads(n?: number): number
   mapFile(path: string): ArrayBuffer
   cpu(): { name: string; level: string; cores: number; features: string[]; levels: string[] }
+  // conv.cpp
+  conv2d: Binding
+  conv2dBackwardData: Binding
+  conv2dBackwardWeight: Binding
+  maxPool: Binding
+  maxPoolBackward: Binding
+  avgPool: Binding
+  avgPoolBackward: Binding
   // elementwise.cpp
   unary: Binding
   binary: Binding

@@ -8,6 +8,7 @@
 namespace palimpsest::addon {
 
 // One line for each file of this folder that holds bindings.
+void register_conv(Exports& exports);
 void register_elementwise(Exports& exports);
 void register_io(Exports& exports);
 void register_linalg(Exports& exports);
@@ -71,6 +72,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   exports.set("abort", abort_job);
   exports.set("threads", threads);
   exports.set("cpu", cpu);
+  register_conv(exports);
   register_elementwise(exports);
   register_io(exports);
   register_linalg(exports);

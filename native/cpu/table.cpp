@@ -9,6 +9,7 @@
 // One line for each file native/cpu/<family>/<level>.cpp, lowest level first. The file defines
 // `void palimpsest::cpu::fill_<family>_<level>(KernelTable&)`.
 #define PALIMPSEST_PORTABLE(X) \
+  X(conv, scalar)              \
   X(elementwise, scalar)       \
   X(gemm, scalar)              \
   X(nn, scalar)                \

@@ -1,5 +1,6 @@
 /** Operations that autograd follows, one file a group; Tensor's methods are names for them. */
 
+export * from './conv.js'
 export * from './elementwise.js'
 export * from './indexing.js'
 export * from './memory.js'

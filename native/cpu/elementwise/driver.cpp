@@ -216,6 +216,9 @@ Status elementwise_unary(Context& context, const UnaryArgs& args, const Elementw
 Status elementwise_binary(Context& context, const BinaryArgs& args, const ElementwiseRows& rows) {
   const Input inputs[] = {{&args.a, args.scalar}, {&args.b, args.scalar}};
   Arithmetic arithmetic = common_arithmetic(inputs, 2);
+  if (args.a.data == nullptr && args.b.data == nullptr && is_floating(args.out.dtype)) {
+    arithmetic = args.out.dtype == DType::f64 ? Arithmetic::f64 : Arithmetic::f32;
+  }
   const bool constant = args.a.data == nullptr || args.b.data == nullptr;
   const bool fractional = constant && !(args.scalar == static_cast<double>(static_cast<int32_t>(
                                             std::clamp(args.scalar, -2147483648.0, 2147483647.0))));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "palimpsest/cpu_features.h"
+#include "palimpsest/kernels/conv.h"
 #include "palimpsest/kernels/elementwise.h"
 #include "palimpsest/kernels/gemm.h"
 #include "palimpsest/kernels/nn.h"
@@ -12,6 +13,7 @@ namespace palimpsest {
 
 struct KernelTable {
   const char* device;  // "cpu", "cuda"
+  ConvKernels conv;
   ElementwiseKernels elementwise;
   GemmKernels gemm;
   NnKernels nn;

@@ -1,0 +1,193 @@
+/** Layers. Names, shapes, defaults and initial values are PyTorch's. */
+
+import { type Conv2dOptions, type Pair, pair, type WindowOptions } from '../autograd/ops/conv.js'
+import * as ops from '../autograd/ops/index.js'
+import type { Compute } from '../autograd/ops/products.js'
+import { checkInteger, checkNumber } from '../engine/check.js'
+import { defaultGenerator, type Generator } from '../random/index.js'
+import { zeros } from '../tensor/create.js'
+import { Tensor } from '../tensor/tensor.js'
+import { fans, kaimingUniform, uniform } from './init.js'
+import { Module, parameter } from './module.js'
+
+/** Options of layers with weights. */
+export interface WeightOptions {
+  /** Whether there is a bias; true by default. */
+  bias?: boolean
+  /** Draws the initial values. */
+  generator?: Generator
+}
+
+/** A weight and bias as PyTorch's layers begin: uniform in ±1/√fanIn. */
+function initialised(shape: number[], { bias = true, generator }: WeightOptions) {
+  const weight = parameter(kaimingUniform(Tensor.empty(shape), Math.sqrt(5), generator))
+  const bound = 1 / Math.sqrt(fans(weight)[0])
+  const vector = Tensor.empty([shape[0] as number])
+  return { weight, bias: bias ? parameter(uniform(vector, -bound, bound, generator)) : null }
+}
+
+/** y = activation(x·Wᵀ + b), W [out, in]. */
+export class Linear extends Module {
+  readonly weight: Tensor
+  readonly bias: Tensor | null
+  readonly #activation: 'none' | 'relu' | 'tanh' | 'sigmoid'
+  readonly #compute: Compute
+
+  /**
+   * @param inFeatures width of the input
+   * @param outFeatures width of the output
+   * @param options `activation` is fused into the product; `compute` its precision
+   */
+  constructor(
+    readonly inFeatures: number,
+    readonly outFeatures: number,
+    options: WeightOptions & {
+      activation?: 'none' | 'relu' | 'tanh' | 'sigmoid'
+      compute?: Compute
+    } = {},
+  ) {
+    super()
+    checkInteger(inFeatures, 'inFeatures', 1)
+    checkInteger(outFeatures, 'outFeatures', 1)
+    const { weight, bias } = initialised([outFeatures, inFeatures], options)
+    this.weight = weight
+    this.bias = bias
+    this.#activation = options.activation ?? 'none'
+    this.#compute = options.compute ?? 'float32'
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.linear(x, this.weight, this.bias, this.#activation, this.#compute)
+  }
+}
+
+/** Convolution of [n, in, h, w]; weight [out, in/groups, kh, kw]. */
+export class Conv2d extends Module {
+  readonly weight: Tensor
+  readonly bias: Tensor | null
+  readonly #options: Conv2dOptions
+
+  constructor(
+    readonly inChannels: number,
+    readonly outChannels: number,
+    readonly kernelSize: Pair,
+    options: WeightOptions & Conv2dOptions = {},
+  ) {
+    super()
+    checkInteger(inChannels, 'inChannels', 1)
+    checkInteger(outChannels, 'outChannels', 1)
+    const groups = checkInteger(options.groups ?? 1, 'groups', 1)
+    const shape = [outChannels, inChannels / groups, ...pair(kernelSize, 'kernelSize', 1)]
+    checkInteger(shape[1], 'inChannels / groups', 1)
+    const { weight, bias } = initialised(shape, options)
+    this.weight = weight
+    this.bias = bias
+    this.#options = options
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.conv2d(x, this.weight, this.bias, this.#options)
+  }
+}
+
+/** The largest of each window; stride is the kernel by default. */
+export class MaxPool2d extends Module {
+  readonly #options: WindowOptions
+
+  constructor(
+    readonly kernelSize: Pair,
+    options: Omit<WindowOptions, 'dilation'> = {},
+  ) {
+    super()
+    this.#options = options
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.maxPool2d(x, this.kernelSize, this.#options)
+  }
+}
+
+/** The mean of each window; stride is the kernel by default. */
+export class AvgPool2d extends Module {
+  readonly #options: WindowOptions
+
+  constructor(
+    readonly kernelSize: Pair,
+    options: Omit<WindowOptions, 'dilation'> = {},
+  ) {
+    super()
+    this.#options = options
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.avgPool2d(x, this.kernelSize, this.#options)
+  }
+}
+
+/** One axis where all but the first (the batch) were. */
+export class Flatten extends Module {
+  forward(x: Tensor): Tensor {
+    return ops.flatten(x, 1)
+  }
+}
+
+/** Zeroes entries with probability p while training, and scales the others by 1/(1 − p). */
+export class Dropout extends Module {
+  readonly #generator: Generator
+
+  constructor(
+    readonly p = 0.5,
+    { generator }: { generator?: Generator } = {},
+  ) {
+    super()
+    checkNumber(p, 'p', 0, 1)
+    this.#generator = generator ?? defaultGenerator()
+  }
+
+  forward(x: Tensor): Tensor {
+    if (!this.training || this.p === 0) return x
+    const mask = zeros(x.shape, { dtype: x.dtype })
+    const scale = this.p < 1 ? 1 / (1 - this.p) : 0
+    const { array } = mask
+    for (let i = 0; i < array.length; i++) array[i] = this.#generator.uniform() < this.p ? 0 : scale
+    return ops.mul(x, mask)
+  }
+}
+
+/** An activation as a layer. */
+function activation(name: string, fn: (x: Tensor) => Tensor) {
+  return {
+    [name]: class extends Module {
+      forward(x: Tensor): Tensor {
+        return fn(x)
+      }
+    },
+  }[name] as new () => Module
+}
+
+export const ReLU = activation('ReLU', ops.relu)
+export const GELU = activation('GELU', ops.gelu)
+export const SiLU = activation('SiLU', ops.silu)
+export const Tanh = activation('Tanh', ops.tanh)
+export const Sigmoid = activation('Sigmoid', ops.sigmoid)
+
+/** Modules one after the other. */
+export class Sequential extends Module {
+  readonly layers: readonly Module[]
+
+  constructor(...layers: Module[]) {
+    super()
+    this.layers = layers
+  }
+
+  /** Names are positions, as in PyTorch: '0.weight'. */
+  override *namedChildren(): IterableIterator<[string, Module]> {
+    for (const [i, layer] of this.layers.entries()) yield [`${i}`, layer]
+  }
+
+  forward(x: Tensor): Tensor {
+    let y = x
+    for (const layer of this.layers) y = layer.call(y)
+    return y
+  }
+}

@@ -1,0 +1,137 @@
+/** Modules: a tree of named parameters and buffers with a forward function. */
+
+import { copyInto } from '../autograd/ops/memory.js'
+import { wrong } from '../engine/check.js'
+import { ArgumentError, ShapeError } from '../engine/errors.js'
+import { sameShape, shownShape } from '../tensor/shape.js'
+import { Tensor } from '../tensor/tensor.js'
+
+const buffers = new WeakSet<Tensor>()
+
+/** Marks a tensor as a parameter: it requires a gradient and outlives scopes. */
+export function parameter(x: Tensor): Tensor {
+  return x.requireGrad().keep()
+}
+
+/** Marks a tensor as a buffer: saved with the module, not trained. */
+export function buffer(x: Tensor): Tensor {
+  buffers.add(x)
+  return x.keep()
+}
+
+/** What a forward hook is called with. */
+export type ForwardHook = (module: Module, input: Tensor, output: Tensor) => Tensor | undefined
+
+/**
+ * Base class of layers and networks. Tensors in its properties that require a gradient are its
+ * parameters, those made by `buffer()` its buffers, modules (also in arrays) its children; names are
+ * the paths of properties, as in PyTorch.
+ */
+export abstract class Module {
+  /** True while training: dropout drops, batch norm uses the batch. */
+  training = true
+  #hooks = new Set<ForwardHook>()
+
+  /** Computes the output; people call `call()`, which runs hooks too. */
+  abstract forward(x: Tensor): Tensor
+
+  /** forward() with hooks. */
+  call(x: Tensor): Tensor {
+    let y = this.forward(x)
+    for (const hook of this.#hooks) y = hook(this, x, y) ?? y
+    return y
+  }
+
+  /** Calls `hook` after every forward; what it returns replaces the output. Returns its removal. */
+  registerForwardHook(hook: ForwardHook): () => void {
+    this.#hooks.add(hook)
+    return () => void this.#hooks.delete(hook)
+  }
+
+  /** Children by property name; entries of arrays as `name.0`, `name.1` …. */
+  *namedChildren(): IterableIterator<[string, Module]> {
+    for (const [name, value] of Object.entries(this)) {
+      if (value instanceof Module) yield [name, value]
+      if (Array.isArray(value)) {
+        for (const [i, entry] of value.entries())
+          if (entry instanceof Module) yield [`${name}.${i}`, entry]
+      }
+    }
+  }
+
+  /** This module and all below, by path. */
+  *namedModules(prefix = ''): IterableIterator<[string, Module]> {
+    yield [prefix, this]
+    for (const [name, child] of this.namedChildren()) {
+      yield* child.namedModules(prefix ? `${prefix}.${name}` : name)
+    }
+  }
+
+  *#tensors(): IterableIterator<[string, Tensor]> {
+    for (const [path, module] of this.namedModules()) {
+      for (const [name, value] of Object.entries(module)) {
+        if (value instanceof Tensor) yield [path ? `${path}.${name}` : name, value]
+      }
+    }
+  }
+
+  /** Parameters by path. A tensor that two modules share is listed once. */
+  namedParameters(): [string, Tensor][] {
+    const seen = new Set<Tensor>()
+    return [...this.#tensors()].filter(([, x]) => {
+      if (buffers.has(x) || !x.requiresGrad || seen.has(x)) return false
+      seen.add(x)
+      return true
+    })
+  }
+
+  parameters(): Tensor[] {
+    return this.namedParameters().map(([, x]) => x)
+  }
+
+  namedBuffers(): [string, Tensor][] {
+    return [...this.#tensors()].filter(([, x]) => buffers.has(x))
+  }
+
+  /** Parameters and buffers by path, sharing their memory. */
+  stateDict(): Record<string, Tensor> {
+    return Object.fromEntries([...this.namedParameters(), ...this.namedBuffers()])
+  }
+
+  /** Copies saved values into parameters and buffers; names and shapes are all checked first. */
+  loadStateDict(state: Readonly<Record<string, Tensor>>, { strict = true } = {}): void {
+    if (typeof state !== 'object' || state === null) wrong('state', 'an object of tensors', state)
+    const own = this.stateDict()
+    const missing = Object.keys(own).filter((name) => !(name in state))
+    const unexpected = Object.keys(state).filter((name) => !(name in own))
+    if (strict && missing.length + unexpected.length > 0) {
+      throw new ArgumentError(
+        `the state does not fit the module: missing [${missing.join(', ')}], unexpected [${unexpected.join(', ')}]`,
+      )
+    }
+    for (const [name, x] of Object.entries(own)) {
+      const saved = state[name]
+      if (saved && !sameShape(saved.shape, x.shape)) {
+        throw new ShapeError(
+          `'${name}' has shape ${shownShape(saved.shape)}, expected ${shownShape(x.shape)}`,
+        )
+      }
+    }
+    for (const [name, x] of Object.entries(own)) if (state[name]) copyInto(x, state[name] as Tensor)
+  }
+
+  /** Sets training mode here and below. */
+  train(on = true): this {
+    for (const [, module] of this.namedModules()) module.training = on
+    return this
+  }
+
+  eval(): this {
+    return this.train(false)
+  }
+
+  /** Sets every parameter's gradient to null. */
+  zeroGrad(): void {
+    for (const x of this.parameters()) x.grad = null
+  }
+}

@@ -1,0 +1,126 @@
+import { test } from 'tap'
+import {
+  ArgumentError,
+  gradcheck,
+  ShapeError,
+  type Tensor as T,
+  Tensor,
+  tensor,
+} from '../../lib/index.js'
+import * as nn from '../../lib/nn/index.js'
+
+function values(shape: number[], seed = 1): T {
+  const n = shape.reduce((a, b) => a * b, 1)
+  const data = Float64Array.from({ length: n }, (_, i) =>
+    Math.sin((i + 1) * 12.9898 + seed * 78.233),
+  )
+  return Tensor.from({ data, shape })
+}
+
+test('conv2d: gradients, for windows of all kinds', async () => {
+  const conv = (options: nn.Conv2dOptions) => (x: T, w: T, b: T) => nn.conv2d(x, w, b, options)
+  gradcheck(conv({}), [values([2, 2, 5, 4]), values([3, 2, 3, 2], 2), values([3], 3)])
+  gradcheck(conv({ padding: 1 }), [values([2, 2, 4, 4]), values([3, 2, 3, 3], 2), values([3], 3)])
+  gradcheck(conv({ stride: 2, padding: [1, 0] }), [
+    values([1, 2, 5, 5]),
+    values([2, 2, 3, 3], 2),
+    values([2], 3),
+  ])
+  gradcheck(conv({ dilation: 2 }), [values([1, 1, 6, 5]), values([2, 1, 2, 2], 2), values([2], 3)])
+  gradcheck(conv({ groups: 2 }), [values([2, 4, 3, 3]), values([6, 2, 2, 2], 2), values([6], 3)])
+  gradcheck(conv({ groups: 3 }), [values([2, 3, 4, 4]), values([3, 1, 3, 3], 2), values([3], 3)])
+})
+
+test('conv2d: equals the definition', async (t) => {
+  const [x, w] = [values([2, 3, 6, 5]), values([4, 3, 3, 2], 2)]
+  const y = nn.conv2d(x, w, null, { stride: [2, 1], padding: [1, 1] })
+  t.same(y.shape, [2, 4, 3, 6])
+  const at = (v: T, i: number[]) =>
+    v.data[i.reduce((sum, index, k) => sum + index * (v.strides[k] as number), 0)] as number
+  for (const [n, o, i, j] of [
+    [0, 0, 0, 0],
+    [1, 3, 2, 5],
+    [1, 2, 1, 3],
+    [0, 1, 2, 0],
+  ] as const) {
+    let sum = 0
+    for (let c = 0; c < 3; c++) {
+      for (let a = 0; a < 3; a++) {
+        for (let b = 0; b < 2; b++) {
+          const [r, s] = [i * 2 + a - 1, j + b - 1]
+          if (r >= 0 && r < 6 && s >= 0 && s < 5) sum += at(x, [n, c, r, s]) * at(w, [o, c, a, b])
+        }
+      }
+    }
+    t.ok(Math.abs(sum - at(y, [n, o, i, j])) < 1e-12)
+  }
+})
+
+test('pooling: values and gradients', async (t) => {
+  const x = tensor(
+    [
+      [
+        [
+          [1, 5, 2],
+          [4, 3, 9],
+          [7, 8, 6],
+        ],
+      ],
+    ],
+    { dtype: 'float64' },
+  )
+  t.same(nn.maxPool2d(x, 2, { stride: 1 }).toArray(), [
+    [
+      [
+        [5, 9],
+        [8, 9],
+      ],
+    ],
+  ])
+  t.same(nn.avgPool2d(x, 3).item(), 5)
+  gradcheck((v) => nn.maxPool2d(v, 2), [values([2, 2, 4, 5])])
+  gradcheck((v) => nn.maxPool2d(v, 3, { stride: 2, padding: 1 }), [values([1, 2, 5, 5])])
+  gradcheck((v) => nn.avgPool2d(v, [2, 3], { stride: 1, padding: 1 }), [values([1, 2, 4, 4])])
+})
+
+test('modules: names, modes, state', async (t) => {
+  const make = () =>
+    new nn.Sequential(
+      new nn.Linear(4, 8, { activation: 'relu' }),
+      new nn.Dropout(0.5),
+      new nn.Linear(8, 2),
+    )
+  const net = make()
+  t.same(
+    net.namedParameters().map(([name]) => name),
+    ['0.weight', '0.bias', '2.weight', '2.bias'],
+  )
+  const x = tensor([[1, 2, 3, 4]])
+  const other = make()
+  other.loadStateDict(net.stateDict())
+  t.same(other.eval().call(x).toArray(), net.eval().call(x).toArray())
+  t.throws(() => other.loadStateDict({}), ArgumentError)
+  t.throws(() => other.loadStateDict({ ...net.stateDict(), '0.weight': tensor([1]) }), ShapeError)
+  const seen: number[] = []
+  const remove = net.registerForwardHook((_m, _x, y) => void seen.push(y.size))
+  net.call(x)
+  remove()
+  net.call(x)
+  t.same(seen, [2])
+})
+
+test('losses: gradients', async () => {
+  const target = values([3, 4], 5).sigmoid()
+  gradcheck((x) => nn.mseLoss(x, target), [values([3, 4])])
+  gradcheck((x) => nn.bceWithLogits(x, target), [values([3, 4])])
+  gradcheck((x) => nn.klDiv(x.logSoftmax(), target.logSoftmax()), [values([3, 4])])
+})
+
+test('wrong input gives typed errors', async (t) => {
+  t.throws(() => new nn.Linear(0, 3), ArgumentError)
+  t.throws(() => new nn.Linear(4, 3).call(tensor([[1, 2]])), ShapeError)
+  t.throws(() => new nn.Conv2d(1, 2, 3).call(tensor([[1, 2]])), ShapeError)
+  t.throws(() => new nn.Conv2d(1, 2, 5).call(values([1, 1, 3, 3]).to('float32')), ShapeError)
+  t.throws(() => nn.crossEntropy(tensor([[1, 2]]), tensor([2], { dtype: 'int32' })), ArgumentError)
+  t.throws(() => nn.maxPool2d(tensor([[1]]), 2), ShapeError)
+})
