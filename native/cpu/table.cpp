@@ -20,6 +20,7 @@
 #define PALIMPSEST_SPECIAL(X) \
   X(elementwise, avx2)        \
   X(elementwise, avx512)      \
+  X(gemm, avx2)               \
   X(gemm, avx512)             \
   X(gemm, avx512bf16)         \
   X(nn, avx2)                 \
@@ -31,6 +32,7 @@
 #elif defined(__aarch64__)
 #define PALIMPSEST_SPECIAL(X) \
   X(elementwise, neon)        \
+  X(gemm, neon)               \
   X(nn, neon)                 \
   X(optim, neon)              \
   X(reduce, neon)

@@ -6,6 +6,7 @@
 
 #define PALIMPSEST_LEVEL avx512
 #include "cpu/gemm/kernels.inl"
+#include "cpu/gemm/pack.inl"
 #include "cpu/gemm/pack_avx512.inl"
 #include "palimpsest/kernels.h"
 
@@ -13,32 +14,24 @@ namespace palimpsest::cpu {
 namespace avx512 {
 namespace {
 
-template <typename V>
-struct Plain {
-  using Vec = V;
-  using Unit = typename V::Element;
-  using Operand = V;
-  static constexpr int kRows = 14;
-  static constexpr int kVectors = 2;
-  static V load(const Unit* p) { return V::load(p); }
-  static V broadcast(const Unit* p) { return V::set(*p); }
-  static V multiply_add(V a, V b, V c) { return fma(a, b, c); }
-};
-
 constexpr TileKernel kF32 = {14, 32, 1, 4, 4, 384, pack<SourceF32, 14>, pack<SourceF32, 32>,
-                             block<Plain<VecF32>>};
+                             block<Plain<VecF32, 14, 2>>};
 constexpr TileKernel kF64 = {14, 16, 1, 8, 8, 256, pack<SourceF64, 14>, pack<SourceF64, 16>,
-                             block<Plain<VecF64>>};
+                             block<Plain<VecF64, 14, 2>>};
+constexpr TileKernel kBf16 = {14, 32, 1, 4, 4, 384, pack_bf16_as_f32<14>, pack_bf16_as_f32<32>,
+                              block<Plain<VecF32, 14, 2>>};
 
 Status gemm_f32(Context& context, const GemmArgs& args) { return blocked_gemm(context, args, kF32); }
 Status gemm_f64(Context& context, const GemmArgs& args) { return blocked_gemm(context, args, kF64); }
+Status gemm_bf16(Context& context, const GemmArgs& args) {
+  return blocked_gemm(context, args, kBf16);
+}
 
 }  // namespace
 }  // namespace avx512
 
 void fill_gemm_avx512(KernelTable& table) {
-  table.gemm.f32 = avx512::gemm_f32;
-  table.gemm.f64 = avx512::gemm_f64;
+  table.gemm = {.f32 = avx512::gemm_f32, .f64 = avx512::gemm_f64, .bf16 = avx512::gemm_bf16};
 }
 
 }  // namespace palimpsest::cpu

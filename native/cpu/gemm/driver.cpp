@@ -174,7 +174,7 @@ void activate_each(Activation activation, T* x, int64_t n) {
   switch (activation) {
     case Activation::none: break;
     case Activation::relu:
-      for (int64_t i = 0; i < n; ++i) x[i] = x[i] > 0 ? x[i] : T(0);
+      for (int64_t i = 0; i < n; ++i) x[i] = x[i] < 0 ? T(0) : x[i];
       break;
     case Activation::gelu:
       for (int64_t i = 0; i < n; ++i) {

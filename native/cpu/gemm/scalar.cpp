@@ -33,7 +33,7 @@ template <typename T>
 T activate(Activation activation, T x) {
   switch (activation) {
     case Activation::none: return x;
-    case Activation::relu: return x > 0 ? x : T(0);
+    case Activation::relu: return x < 0 ? T(0) : x;  // NaN stays
     case Activation::gelu: return T(0.5) * x * (1 + std::erf(x * T(0.70710678118654752)));
     case Activation::silu: return x / (1 + std::exp(-x));
     case Activation::tanh: return std::tanh(x);

@@ -1,0 +1,44 @@
+// Matrix products with 256-bit fused multiply-adds. Floor: 2mnk FLOPs at the FMA rate. A tile of
+// 6 × 2 vectors takes 12 of the 16 registers; two more hold B's line and one A's value.
+
+#include "cpu/simd/avx2.h"
+
+#define PALIMPSEST_LEVEL avx2
+#include "cpu/gemm/kernels.inl"
+#include "cpu/gemm/pack.inl"
+#include "palimpsest/kernels.h"
+
+namespace palimpsest::cpu {
+namespace avx2 {
+namespace {
+
+constexpr int kRows = 6;
+constexpr int kVectors = 2;
+constexpr int kCols32 = kVectors * VecF32::width;
+constexpr int kCols64 = kVectors * VecF64::width;
+
+constexpr TileKernel kF32 = {kRows, kCols32, 1, 4, 4, 384,
+                             pack_plain<float, float, kRows, as_is>,
+                             pack_plain<float, float, kCols32, as_is>,
+                             block<Plain<VecF32, kRows, kVectors>>};
+constexpr TileKernel kF64 = {kRows, kCols64, 1, 8, 8, 384,
+                             pack_plain<double, double, kRows, as_is>,
+                             pack_plain<double, double, kCols64, as_is>,
+                             block<Plain<VecF64, kRows, kVectors>>};
+constexpr TileKernel kBf16 = {kRows, kCols32, 1, 4, 4, 384, pack_bf16_as_f32<kRows>,
+                              pack_bf16_as_f32<kCols32>, block<Plain<VecF32, kRows, kVectors>>};
+
+Status gemm_f32(Context& context, const GemmArgs& args) { return blocked_gemm(context, args, kF32); }
+Status gemm_f64(Context& context, const GemmArgs& args) { return blocked_gemm(context, args, kF64); }
+Status gemm_bf16(Context& context, const GemmArgs& args) {
+  return blocked_gemm(context, args, kBf16);
+}
+
+}  // namespace
+}  // namespace avx2
+
+void fill_gemm_avx2(KernelTable& table) {
+  table.gemm = {.f32 = avx2::gemm_f32, .f64 = avx2::gemm_f64, .bf16 = avx2::gemm_bf16};
+}
+
+}  // namespace palimpsest::cpu
