@@ -34,13 +34,14 @@ constexpr int64_t kLeastPanels = 2;
 constexpr int64_t kEnoughBlocks = 24;
 
 Blocking choose_blocks(int64_t row_panels, int64_t col_panels, int64_t batch) {
-  int64_t rows = kMostPanels;
-  int64_t cols = kMostPanels;
+  int64_t rows = std::min(kMostPanels, row_panels);
+  int64_t cols = std::min(kMostPanels, col_panels);
   const auto blocks = [&] {
     return batch * divide_up(row_panels, rows) * divide_up(col_panels, cols);
   };
   while (blocks() < kEnoughBlocks && (rows > kLeastPanels || cols > kLeastPanels)) {
-    (cols >= rows ? cols : rows) /= 2;
+    int64_t& larger = cols >= rows ? cols : rows;
+    larger = std::max(kLeastPanels, larger / 2);
   }
   Blocking b{};
   b.row_blocks = divide_up(row_panels, rows);
@@ -70,6 +71,8 @@ class Product {
     units_per_slice_ = divide_up(units, slices_);
     if (units_per_slice_ > 0) slices_ = divide_up(units, units_per_slice_);
     blocking_ = choose_blocks(row_panels_, col_panels_, args.batch);
+    packs_a_first_ = blocking_.col_blocks > 1;
+    packs_b_first_ = blocking_.row_blocks > 1;
   }
 
   void run() {
@@ -78,13 +81,23 @@ class Product {
     a_bytes_ = row_panels_ * kernel_.rows * units * kernel_.unit_size;
     b_bytes_ = col_panels_ * kernel_.cols * units * kernel_.unit_size;
     const int64_t a_copies = args_.a.batch_stride == 0 && args_.b.batch_stride == 0 ? 1 : args_.batch;
-    packed_a_ = context_.workspace.take<std::byte>(a_copies * a_bytes_);
-    packed_b_ = context_.workspace.take<std::byte>(a_copies * b_bytes_);
+    if (packs_a_first_) packed_a_ = context_.workspace.take<std::byte>(a_copies * a_bytes_);
+    if (packs_b_first_) packed_b_ = context_.workspace.take<std::byte>(a_copies * b_bytes_);
     copies_ = a_copies;
-    const int64_t panels = row_panels_ + col_panels_;
+    const int64_t a_panels = packs_a_first_ ? row_panels_ : 0;
+    const int64_t panels = a_panels + (packs_b_first_ ? col_panels_ : 0);
     context_.parallel(units == 0 ? 0 : copies_ * panels * slices_, [&](int64_t task) {
       const int64_t slice = task / panels % slices_;
-      pack(task / panels / slices_, slice, task % panels);
+      const int64_t batch = task / panels / slices_;
+      const int64_t panel = task % panels;
+      if (panel < a_panels) {
+        pack(true, batch, slice, panel,
+             packed_a_ + batch * a_bytes_ + panel_offset(slice, panel, row_panels_, kernel_.rows));
+      } else {
+        const int64_t index = panel - a_panels;
+        pack(false, batch, slice, index,
+             packed_b_ + batch * b_bytes_ + panel_offset(slice, index, col_panels_, kernel_.cols));
+      }
     });
     const int64_t blocks = blocking_.row_blocks * blocking_.col_blocks;
     context_.parallel(args_.batch * blocks, [&](int64_t task) {
@@ -104,12 +117,9 @@ class Product {
            kernel_.unit_size;
   }
 
-  void pack(int64_t batch, int64_t slice, int64_t panel) {
-    const bool is_a = panel < row_panels_;
+  void pack(bool is_a, int64_t batch, int64_t slice, int64_t index, std::byte* panel) const {
     const Matrix& m = is_a ? a_ : b_;
     const int width = is_a ? kernel_.rows : kernel_.cols;
-    const int64_t panels = is_a ? row_panels_ : col_panels_;
-    const int64_t index = is_a ? panel : panel - row_panels_;
     const int64_t first_k = slice * units_per_slice_ * kernel_.values_per_unit;
     PackArgs pack;
     pack.dtype = m.dtype;
@@ -119,9 +129,20 @@ class Product {
                                      static_cast<int64_t>(size_of(m.dtype));
     pack.lines = std::min<int64_t>(width, (is_a ? m.rows : m.cols) - index * width);
     pack.depth = std::min(slice_units(slice) * kernel_.values_per_unit, depth_ - first_k);
-    pack.panel = (is_a ? packed_a_ + batch * a_bytes_ : packed_b_ + batch * b_bytes_) +
-                 panel_offset(slice, index, panels, width);
+    pack.panel = panel;
     (is_a ? kernel_.pack_a : kernel_.pack_b)(pack);
+  }
+
+  // An operand that one task alone reads is packed by that task, slice by slice, into scratch memory
+  // that stays in cache: a large operand is then read once and never written.
+  const std::byte* pack_own(bool is_a, int64_t batch, int64_t slice, int64_t first, int64_t panels,
+                            std::byte* scratch) const {
+    const int64_t bytes =
+        slice_units(slice) * (is_a ? kernel_.rows : kernel_.cols) * kernel_.unit_size;
+    for (int64_t i = 0; i < panels && bytes > 0; ++i) {
+      pack(is_a, batch, slice, first + i, scratch + i * bytes);
+    }
+    return scratch;
   }
 
   void compute(int64_t batch, int64_t index) {
@@ -144,10 +165,22 @@ class Product {
                                     block.row_panels * kernel_.rows * block.col_panels *
                                     kernel_.cols * kernel_.sum_size));
     const int64_t copy = copies_ == 1 ? 0 : batch;
+    const auto own = [&](bool packed_first, int64_t lines) {
+      return packed_first ? nullptr
+                          : local.take<std::byte>(lines * units_per_slice_ * kernel_.unit_size);
+    };
+    std::byte* const own_a = own(packs_a_first_, block.row_panels * kernel_.rows);
+    std::byte* const own_b = own(packs_b_first_, block.col_panels * kernel_.cols);
     for (int64_t slice = 0; slice < slices_; ++slice) {
       block.units = slice_units(slice);
-      block.a = packed_a_ + copy * a_bytes_ + panel_offset(slice, row_panel, row_panels_, kernel_.rows);
-      block.b = packed_b_ + copy * b_bytes_ + panel_offset(slice, col_panel, col_panels_, kernel_.cols);
+      block.a = packs_a_first_
+                    ? packed_a_ + copy * a_bytes_ +
+                          panel_offset(slice, row_panel, row_panels_, kernel_.rows)
+                    : pack_own(true, batch, slice, row_panel, block.row_panels, own_a);
+      block.b = packs_b_first_
+                    ? packed_b_ + copy * b_bytes_ +
+                          panel_offset(slice, col_panel, col_panels_, kernel_.cols)
+                    : pack_own(false, batch, slice, col_panel, block.col_panels, own_b);
       block.first = slice == 0;
       block.last = slice == slices_ - 1;
       kernel_.block(block);
@@ -163,6 +196,8 @@ class Product {
   int64_t row_panels_ = 0, col_panels_ = 0;
   int64_t slices_ = 1;
   int64_t units_per_slice_ = 0;
+  bool packs_a_first_ = true;
+  bool packs_b_first_ = true;
   Blocking blocking_{};
   std::byte* packed_a_ = nullptr;
   std::byte* packed_b_ = nullptr;
