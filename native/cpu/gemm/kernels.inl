@@ -137,6 +137,53 @@ void mirror_tile(const Epilogue& e, const typename V::Element* tile, int64_t row
 
 // Traits: Vec (accumulator vectors), Unit (a packed unit), kRows, kVectors,
 // `static Operand broadcast(const Unit*)`, `load(const Unit*)`, `multiply_add(Operand, Operand, Vec)`.
+// The first kRows × kVectors of a tile, which is Traits::kVectors wide.
+template <typename Traits, int kRows, int kVectors>
+void multiply_panels(const typename Traits::Unit* left, const typename Traits::Unit* right,
+                     int64_t units, typename Traits::Vec::Element* tile, bool first) {
+  using V = typename Traits::Vec;
+  constexpr int kCols = Traits::kVectors * V::width;
+  V sum[kRows][kVectors];
+#pragma GCC unroll 32
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = V::zero();
+  }
+  for (int64_t k = 0; k < units; ++k, left += Traits::kRows, right += kCols) {
+    typename Traits::Operand line[kVectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) line[v] = Traits::load(right + v * V::width);
+#pragma GCC unroll 32
+    for (int i = 0; i < kRows; ++i) {
+      const typename Traits::Operand x = Traits::broadcast(left + i);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) sum[i][v] = Traits::multiply_add(x, line[v], sum[i][v]);
+    }
+  }
+#pragma GCC unroll 32
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      typename V::Element* to = tile + i * kCols + v * V::width;
+      if (!first) sum[i][v] = sum[i][v] + V::load(to);
+      sum[i][v].store(to);
+    }
+  }
+}
+
+// As much of a tile as holds `rows` rows, with one vector of columns or all.
+template <typename Traits, int kVectors>
+void multiply_rows(const typename Traits::Unit* left, const typename Traits::Unit* right,
+                   int64_t units, typename Traits::Vec::Element* tile, bool first, int64_t rows) {
+  if (rows <= 4 && Traits::kRows > 4) {
+    multiply_panels<Traits, 4, kVectors>(left, right, units, tile, first);
+  } else if (rows <= 8 && Traits::kRows > 8) {
+    multiply_panels<Traits, 8, kVectors>(left, right, units, tile, first);
+  } else {
+    multiply_panels<Traits, Traits::kRows, kVectors>(left, right, units, tile, first);
+  }
+}
+
 template <typename Traits>
 void block(const BlockArgs& args) {
   using V = typename Traits::Vec;
@@ -156,36 +203,13 @@ void block(const BlockArgs& args) {
       T* tile = args.sums == nullptr
                     ? scratch
                     : static_cast<T*>(args.sums) + (q * args.row_panels + p) * kRows * kCols;
-      V sum[kRows][kVectors];
-#pragma GCC unroll 32
-      for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) sum[i][v] = V::zero();
-      }
-      const Unit* left = a;
-      const Unit* right = b;
-      for (int64_t k = 0; k < args.units; ++k, left += kRows, right += kCols) {
-        typename Traits::Operand line[kVectors];
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) line[v] = Traits::load(right + v * V::width);
-#pragma GCC unroll 32
-        for (int i = 0; i < kRows; ++i) {
-          const typename Traits::Operand x = Traits::broadcast(left + i);
-#pragma GCC unroll 8
-          for (int v = 0; v < kVectors; ++v) sum[i][v] = Traits::multiply_add(x, line[v], sum[i][v]);
-        }
-      }
-#pragma GCC unroll 32
-      for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) {
-          T* to = tile + i * kCols + v * V::width;
-          if (!args.first) sum[i][v] = sum[i][v] + V::load(to);
-          sum[i][v].store(to);
-        }
+      const int64_t rows_left = args.epilogue->d.rows - row;
+      if (args.epilogue->d.cols - col <= V::width) {
+        multiply_rows<Traits, 1>(a, b, args.units, tile, args.first, rows_left);
+      } else {
+        multiply_rows<Traits, kVectors>(a, b, args.units, tile, args.first, rows_left);
       }
       if (!args.last) continue;
-      const int64_t rows_left = args.epilogue->d.rows - row;
       Epilogue e = *args.epilogue;
       if (rows_left > kRows) e.d.rows = row + kRows;
       finish_tile<V, kCols>(e, tile, row, col);
