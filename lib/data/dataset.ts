@@ -1,0 +1,67 @@
+/** Examples with class numbers, and batches of them. */
+
+import { checkInteger } from '../engine/check.js'
+import { ShapeError } from '../engine/errors.js'
+import type { Generator } from '../random/generator.js'
+import { Tensor } from '../tensor/tensor.js'
+
+/** Inputs of one shape, each with a class number. */
+export interface Dataset {
+  /** All inputs, one after the other. */
+  readonly inputs: Float32Array
+  readonly labels: Int32Array
+  /** The shape of one input. */
+  readonly shape: readonly number[]
+}
+
+/** Some of a dataset's examples, in the given order. */
+export function subset(data: Dataset, indices: ArrayLike<number>): Dataset {
+  const width = data.inputs.length / data.labels.length
+  const inputs = new Float32Array(indices.length * width)
+  const labels = new Int32Array(indices.length)
+  for (let i = 0; i < indices.length; i++) {
+    const from = checkInteger(indices[i], 'indices', 0, data.labels.length - 1)
+    inputs.set(data.inputs.subarray(from * width, (from + 1) * width), i * width)
+    labels[i] = data.labels[from] as number
+  }
+  return { inputs, labels, shape: data.shape }
+}
+
+/** A batch: inputs [n, …shape] and int32 targets [n]. */
+export interface Batch {
+  inputs: Tensor
+  targets: Tensor
+}
+
+/** Options of batches. */
+export interface BatchOptions {
+  batchSize: number
+  /** Shuffles; in order where missing. */
+  generator?: Generator
+  /** Leaves out a last batch that is not full; false by default. */
+  dropLast?: boolean
+}
+
+/** Goes through a dataset once. Each batch has memory of its own. */
+export function* batches(
+  data: Dataset,
+  { batchSize, generator, dropLast = false }: BatchOptions,
+): IterableIterator<Batch> {
+  checkInteger(batchSize, 'batchSize', 1)
+  const n = data.labels.length
+  if (data.inputs.length !== n * data.shape.reduce((a, b) => a * b, 1)) {
+    throw new ShapeError(
+      `${data.inputs.length} values are not ${n} inputs of shape [${data.shape.join(', ')}]`,
+    )
+  }
+  const order = generator ? generator.permutation(n) : Int32Array.from({ length: n }, (_, i) => i)
+  for (let start = 0; start < n; start += batchSize) {
+    const indices = order.subarray(start, Math.min(start + batchSize, n))
+    if (dropLast && indices.length < batchSize) return
+    const part = subset(data, indices)
+    yield {
+      inputs: Tensor.from({ data: part.inputs, shape: [indices.length, ...data.shape] }),
+      targets: Tensor.from({ data: part.labels, shape: [indices.length] }),
+    }
+  }
+}

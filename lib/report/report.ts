@@ -1,0 +1,100 @@
+/** Self-contained HTML reports: text, tables, and curves drawn as SVG by Observable Plot. */
+
+import * as Plot from '@observablehq/plot'
+import { parseHTML } from 'linkedom'
+import { writeAtomically } from '../io/atomic.js'
+
+/** One curve's points. */
+export interface Curve {
+  name: string
+  points: readonly { x: number; y: number }[]
+}
+
+/** A part of a report. */
+export type Section =
+  | { kind: 'text'; title: string; text: string }
+  | {
+      kind: 'table'
+      title: string
+      columns: readonly string[]
+      rows: readonly (readonly string[])[]
+    }
+  | {
+      kind: 'curves'
+      title: string
+      xLabel: string
+      yLabel: string
+      curves: readonly Curve[]
+      percent?: boolean
+    }
+
+const escaped = (text: string) =>
+  text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+
+/** Curves as an SVG element's text. */
+export function drawCurves(section: Extract<Section, { kind: 'curves' }>): string {
+  const { document } = parseHTML('<html><body></body></html>')
+  const rows = section.curves.flatMap(({ name, points }) =>
+    points.map(({ x, y }) => ({ x, y, name })),
+  )
+  const figure = Plot.plot({
+    document: document as unknown as NonNullable<Plot.PlotOptions['document']>,
+    width: 640,
+    height: 360,
+    marginLeft: 56,
+    x: { label: section.xLabel, grid: true },
+    y: { label: section.yLabel, grid: true, ...(section.percent ? { percent: true } : {}) },
+    color: { domain: section.curves.map(({ name }) => name), scheme: 'Observable10' },
+    marks: [
+      Plot.lineY(rows, { x: 'x', y: 'y', stroke: 'name', strokeWidth: 2 }),
+      Plot.text(
+        rows,
+        Plot.selectLast({
+          x: 'x',
+          y: 'y',
+          z: 'name',
+          text: 'name',
+          fill: 'name',
+          dx: 6,
+          textAnchor: 'start',
+        }),
+      ),
+    ],
+    marginRight: 72,
+  })
+  return figure.outerHTML
+}
+
+function render(section: Section): string {
+  const title = `<h2>${escaped(section.title)}</h2>`
+  if (section.kind === 'text') return `${title}<p>${escaped(section.text)}</p>`
+  if (section.kind === 'curves') return `${title}<figure>${drawCurves(section)}</figure>`
+  const row = (cells: readonly string[], tag: string) =>
+    `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join('')}</tr>`
+  return `${title}<table><thead>${row(section.columns, 'th')}</thead><tbody>${section.rows.map((cells) => row(cells, 'td')).join('')}</tbody></table>`
+}
+
+const style = `
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
+table { border-collapse: collapse } th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right }
+th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left } figure { margin: 1rem 0 } svg { max-width: 100%; height: auto }`
+
+/** A whole page, with nothing loaded from elsewhere. */
+export function renderReport(title: string, sections: readonly Section[]): string {
+  return `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>${escaped(title)}</title><style>${style}</style></head>
+<body><h1>${escaped(title)}</h1>
+${sections.map(render).join('\n')}
+</body></html>
+`
+}
+
+/** Writes a report to a file, whole or not at all. */
+export function writeReport(path: string, title: string, sections: readonly Section[]): void {
+  const text = new TextEncoder().encode(renderReport(title, sections))
+  writeAtomically(path, (append) => append(text))
+}
