@@ -41,8 +41,8 @@ export const optimizerNames = ['AdamW', 'Muon', 'NorMuon'] as const
 export type OptimizerName = (typeof optimizerNames)[number]
 
 /**
- * Learning rates: for each network and optimizer the best of one grid of six by the loss on 1,000 of
- * the training digits (experiments/tune-demo.ts prints it). For Muon and NorMuon it is that of the
+ * Learning rates: for each network and optimizer the best of one grid of six by the loss, mean of two
+ * seeds, on 1,000 of the training digits (experiments/tune-demo.ts prints it). For Muon and NorMuon it is that of the
  * hidden matrices; AdamW handles the rest at its own best rate.
  */
 export const learningRates: Record<NetworkName, Record<OptimizerName, number>> = {
@@ -110,7 +110,10 @@ export interface RunOptions {
   onStep?: (step: number, loss: number) => void
 }
 
-/** Trains from scratch, the learning rate falling linearly to a tenth. */
+/**
+ * Trains from scratch: the learning rate rises linearly over the first tenth of the steps, then falls
+ * linearly to a tenth.
+ */
 export async function train(options: RunOptions): Promise<Run> {
   const { network, optimizer, steps, every, seed, onStep, batchSize = 128 } = options
   const lr = options.lr ?? learningRates[network][optimizer]
@@ -133,8 +136,7 @@ export async function train(options: RunOptions): Promise<Run> {
     })) {
       if (step >= steps) break
       optimizers.forEach((o, i) => {
-        for (const group of o.paramGroups)
-          group.lr = (baseRates[i] as number) * (1 - (0.9 * step) / steps)
+        for (const group of o.paramGroups) group.lr = (baseRates[i] as number) * rate(step / steps)
       })
       const begin = performance.now()
       const loss = scope(() => {
@@ -166,6 +168,9 @@ export async function train(options: RunOptions): Promise<Run> {
     imagesPerSecond: (1000 * batchSize) / msPerStep,
   }
 }
+
+/** The learning rate's factor after a fraction of the training. */
+const rate = (done: number): number => Math.min(1, 0.1 + 9 * done) * (1 - 0.9 * done)
 
 /** The first measured step whose accuracy reaches a mark, or null. */
 export const stepsTo = (run: Run, accuracy: number): number | null =>

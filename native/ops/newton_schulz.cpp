@@ -1,9 +1,9 @@
 // Floor, for m ≤ n, a step of the direct form: 3m²n + m³ FLOPs with both symmetric products halved
-// (2m²n of them in the last product). The Gram form costs 3m²n + (3k + 2)m³ or so for k steps
-// instead of k(3m²n + m³), and pays where n is well above m.
+// (2m²n of them in the last product). The Gram form costs 6m²n + (4k − 6)m³ for k steps with one
+// restart instead of k(3m²n + m³), and pays where n is well above m.
 //
-// Precision of the Gram form: R = XXᵀ is kept in float32 and multiplied in float32, whatever X is
-// held in, because in bfloat16 it loses the small eigenvalues that five quintic steps magnify.
+// Precision of the Gram form: R = XXᵀ is kept and multiplied in float32, whatever X is held in,
+// because in bfloat16 it loses the small eigenvalues that five quintic steps magnify.
 
 #include "palimpsest/ops/newton_schulz.h"
 
@@ -149,7 +149,7 @@ class Iteration {
     const double direct = k * (3 * m * m * n + m * m * m);
     // Products of Gram matrices run at the float32 rate, half of bfloat16's.
     const double small = args_.compute == Compute::bf16 ? 2.0 : 1.0;
-    const double gram = 3 * m * m * n + small * (4 * k - 3) * m * m * m;
+    const double gram = 6 * m * m * n + small * (4 * k - 6) * m * m * m;
     return gram < 0.9 * direct;
   }
 
@@ -197,31 +197,39 @@ class Iteration {
   }
 
   // With W = aI + bR + cR²: Q ← QW, R ← WRW; all of them polynomials of R₀, so they commute and stay
-  // symmetric.
+  // symmetric. Rounding errors of R's small eigenvalues grow with every step, so that X is multiplied
+  // and R computed anew in the middle (the restart of Gram Newton–Schulz, Dao-AILab 2026).
   Status gram(Matrix& result) {
     Matrix r = take(DType::f32, m_, m_);
     Matrix w = take(DType::f32, m_, m_);
     Matrix q = take(DType::f32, m_, m_);
     Matrix spare = take(DType::f32, m_, m_);
-    PALIMPSEST_TRY(gram_of(x_, r));
+    Matrix next = take(dtype_, x_.rows, x_.cols);
+    Matrix x = x_;
+    const int restart = args_.step_count / 2;
+    PALIMPSEST_TRY(gram_of(x, r));
     for (int i = 0; i < args_.step_count; ++i) {
       const Quintic& s = args_.steps[i];
       PALIMPSEST_TRY(multiply(r, r, w, true, s.c, &r, s.b));
       PALIMPSEST_TRY(add_to_diagonal(w, s.a));
-      if (i == 0) {
+      if (i == 0 || i == restart) {
         PALIMPSEST_TRY(context_.kernels.elementwise.unary(
             context_, {Unary::copy, as_view(q, args_.batch), as_view(w, args_.batch)}));
       } else {
         PALIMPSEST_TRY(multiply(q, w, spare, true, 1));
         std::swap(q, spare);
       }
-      if (i + 1 == args_.step_count) break;
-      PALIMPSEST_TRY(multiply(r, w, spare, true, 1));
-      PALIMPSEST_TRY(multiply(spare, w, r, true, 1));
+      const bool last = i + 1 == args_.step_count;
+      if (last || i + 1 == restart) {
+        PALIMPSEST_TRY(apply(q, x, next, 0));
+        std::swap(x, next);
+        if (!last) PALIMPSEST_TRY(gram_of(x, r));
+      } else {
+        PALIMPSEST_TRY(multiply(r, w, spare, true, 1));
+        PALIMPSEST_TRY(multiply(spare, w, r, true, 1));
+      }
     }
-    Matrix out = take(dtype_, x_.rows, x_.cols);
-    PALIMPSEST_TRY(apply(q, x_, out, 0));
-    result = out;
+    result = x;
     return {};
   }
 

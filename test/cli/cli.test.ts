@@ -1,0 +1,52 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { test } from 'tap'
+
+const main = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url))
+const run = (...args: string[]) => promisify(execFile)(process.execPath, [main, ...args])
+
+test('doctor: one JSON document, everything works', async (t) => {
+  const { stdout, stderr } = await run('doctor', '--json')
+  const found = JSON.parse(stdout)
+  t.ok(Object.values(found.checks).every(Boolean))
+  t.ok(found.cpu.levels.length > 0)
+  t.equal(stderr, '')
+})
+
+test('doctor at every level that this machine has', async (t) => {
+  const { stdout } = await run('doctor', '--json')
+  for (const level of JSON.parse(stdout).cpu.levels) {
+    const found = await promisify(execFile)(process.execPath, [main, 'doctor', '--json'], {
+      env: { ...process.env, PALIMPSEST_CPU_LEVEL: level },
+    })
+    const { cpu, checks } = JSON.parse(found.stdout)
+    t.equal(cpu.level, level)
+    t.ok(Object.values(checks).every(Boolean))
+  }
+})
+
+test('demo --quick: a table and a self-contained report', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const out = join(folder, 'report.html')
+  const { stdout, stderr } = await run('demo', '--quick', '--out', out)
+  t.match(stdout, /NorMuon/)
+  t.equal(stderr, '', 'progress is silent without a terminal')
+  const html = readFileSync(out, 'utf8')
+  t.match(html, /<svg/)
+  t.notMatch(html, /src=|href=/)
+  rmSync(folder, { recursive: true })
+})
+
+test('a loader that finds nothing says what was tried and how to build', async (t) => {
+  const missing = promisify(execFile)(process.execPath, [main, 'doctor'], {
+    env: { ...process.env, PALIMPSEST_BINARY: '/nowhere/palimpsest.node' },
+  })
+  await t.rejects(
+    missing,
+    /no Palimpsest engine fits[\s\S]*\/nowhere\/palimpsest.node[\s\S]*build-native/,
+  )
+})
