@@ -1,0 +1,9 @@
+/** Files: safetensors. */
+
+export {
+  loadSafetensors,
+  type OpenOptions,
+  openSafetensors,
+  SafetensorsFile,
+  saveSafetensors,
+} from './safetensors.js'
