@@ -41,8 +41,8 @@ export const optimizerNames = ['AdamW', 'Muon', 'NorMuon'] as const
 export type OptimizerName = (typeof optimizerNames)[number]
 
 /**
- * Learning rates: for each network and optimizer the best of one grid of six by the loss, mean of two
- * seeds, on 1,000 of the training digits (experiments/tune-demo.ts prints it). For Muon and NorMuon it is that of the
+ * Learning rates: for each network and optimizer the best of one grid of six by how fast the loss on
+ * 1,000 of the training digits falls, mean of two seeds (experiments/tune-demo.ts prints it). For Muon and NorMuon it is that of the
  * hidden matrices; AdamW handles the rest at its own best rate.
  */
 export const learningRates: Record<NetworkName, Record<OptimizerName, number>> = {
