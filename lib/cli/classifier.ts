@@ -46,7 +46,7 @@ export type OptimizerName = (typeof optimizerNames)[number]
  * hidden matrices; AdamW handles the rest at its own best rate.
  */
 export const learningRates: Record<NetworkName, Record<OptimizerName, number>> = {
-  MLP: { AdamW: 0.005, Muon: 0.005, NorMuon: 0.005 },
+  MLP: { AdamW: 0.01, Muon: 0.02, NorMuon: 0.02 },
   'conv net': { AdamW: 0.01, Muon: 0.03, NorMuon: 0.02 },
 }
 

@@ -56,6 +56,8 @@ export interface Native {
   muonAsync: AsyncBinding
   orthogonalize: Binding
   orthogonalizeAsync: AsyncBinding
+  // probe.cpp
+  probe: Binding
   // reduce.cpp
   reduce: Binding
   cumulativeSum: Binding

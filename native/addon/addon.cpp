@@ -14,6 +14,7 @@ void register_io(Exports& exports);
 void register_linalg(Exports& exports);
 void register_nn(Exports& exports);
 void register_optim(Exports& exports);
+void register_probe(Exports& exports);
 void register_reduce(Exports& exports);
 
 namespace {
@@ -78,6 +79,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   register_linalg(exports);
   register_nn(exports);
   register_optim(exports);
+  register_probe(exports);
   register_reduce(exports);
   return object;
 }

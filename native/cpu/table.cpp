@@ -14,6 +14,7 @@
   X(gemm, scalar)              \
   X(nn, scalar)                \
   X(optim, scalar)             \
+  X(probe, scalar)             \
   X(reduce, scalar)
 
 #if defined(__x86_64__)
@@ -27,6 +28,9 @@
   X(nn, avx512)               \
   X(optim, avx2)              \
   X(optim, avx512)            \
+  X(probe, avx2)              \
+  X(probe, avx512)            \
+  X(probe, avx512bf16)        \
   X(reduce, avx2)             \
   X(reduce, avx512)
 #elif defined(__aarch64__)
@@ -35,6 +39,7 @@
   X(gemm, neon)               \
   X(nn, neon)                 \
   X(optim, neon)              \
+  X(probe, neon)              \
   X(reduce, neon)
 #else
 #define PALIMPSEST_SPECIAL(X)

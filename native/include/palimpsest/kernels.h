@@ -7,6 +7,7 @@
 #include "palimpsest/kernels/gemm.h"
 #include "palimpsest/kernels/nn.h"
 #include "palimpsest/kernels/optim.h"
+#include "palimpsest/kernels/probe.h"
 #include "palimpsest/kernels/reduce.h"
 
 namespace palimpsest {
@@ -18,6 +19,7 @@ struct KernelTable {
   GemmKernels gemm;
   NnKernels nn;
   OptimKernels optim;
+  ProbeKernels probe;
   ReduceKernels reduce;
 };
 
