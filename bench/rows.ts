@@ -61,14 +61,12 @@ function orthogonalizeRow(kind: 'f32' | 'bf16', rows: number, cols: number): Row
 }
 
 function trainRow(optimizer: 'sgd' | 'adamw', dims: number[], batch: number): Row {
-  const layers = dims
-    .slice(1)
-    .map(
-      (out, i) =>
-        new nn.Linear(dims[i] as number, out, {
-          activation: i < dims.length - 2 ? 'relu' : 'none',
-        }),
-    )
+  const layers = dims.slice(1).map(
+    (out, i) =>
+      new nn.Linear(dims[i] as number, out, {
+        activation: i < dims.length - 2 ? 'relu' : 'none',
+      }),
+  )
   const net = new nn.Sequential(...layers)
   const opt = new (optimizer === 'sgd' ? SGD : AdamW)(net.parameters(), { lr: 1e-3 })
   const x = randn([batch, dims[0] as number])

@@ -41,9 +41,10 @@ export const optimizerNames = ['AdamW', 'Muon', 'NorMuon'] as const
 export type OptimizerName = (typeof optimizerNames)[number]
 
 /**
- * Learning rates: for each network and optimizer the best of one grid of six by how fast the loss on
- * 1,000 of the training digits falls, mean of two seeds (experiments/tune-demo.ts prints it). For Muon and NorMuon it is that of the
- * hidden matrices; AdamW handles the rest at its own best rate.
+ * Learning rates: for the MLP the best of one grid of six for each optimizer by how fast the loss on
+ * 1,000 of the training digits falls, mean of two seeds (experiments/tune-demo.ts prints it); for the
+ * conv net the best of the same grids by the last loss. For Muon and NorMuon it is that of the hidden
+ * matrices; AdamW handles the rest at its own best rate.
  */
 export const learningRates: Record<NetworkName, Record<OptimizerName, number>> = {
   MLP: { AdamW: 0.01, Muon: 0.02, NorMuon: 0.02 },
