@@ -11,7 +11,7 @@ export function fixture(
   )
 }
 
-/** The numbers of make_optimizers.py: a 32-bit hash of (i, seed), in [-1, 1). */
+/** The numbers of fixtures/wave.py: a 32-bit hash of (i, seed), in [-1, 1). */
 export function wave(n: number, seed: number): Float32Array {
   return Float32Array.from({ length: n }, (_, i) => {
     let x = (Math.imul(i, 2654435761) + Math.imul(seed, 40503) + 1) >>> 0

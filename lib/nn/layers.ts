@@ -3,9 +3,11 @@
 import { type Conv2dOptions, type Pair, pair, type WindowOptions } from '../autograd/ops/conv.js'
 import * as ops from '../autograd/ops/index.js'
 import type { Compute } from '../autograd/ops/products.js'
-import { checkInteger, checkNumber } from '../engine/check.js'
+import { checkChoice, checkInteger, checkNumber, wrong } from '../engine/check.js'
+import { DTypeError } from '../engine/errors.js'
 import { defaultGenerator, type Generator } from '../random/index.js'
 import { zeros } from '../tensor/create.js'
+import { isFloating } from '../tensor/dtype.js'
 import { Tensor } from '../tensor/tensor.js'
 import { fans, kaimingUniform, uniform } from './init.js'
 import { Module, parameter } from './module.js'
@@ -25,6 +27,9 @@ function initialised(shape: number[], { bias = true, generator }: WeightOptions)
   const vector = Tensor.empty([shape[0] as number])
   return { weight, bias: bias ? parameter(uniform(vector, -bound, bound, generator)) : null }
 }
+
+/** Activations whose slope their output tells. */
+const fusable = ['none', 'relu', 'tanh', 'sigmoid'] as const
 
 /** y = activation(x·Wᵀ + b), W [out, in]. */
 export class Linear extends Module {
@@ -52,8 +57,8 @@ export class Linear extends Module {
     const { weight, bias } = initialised([outFeatures, inFeatures], options)
     this.weight = weight
     this.bias = bias
-    this.#activation = options.activation ?? 'none'
-    this.#compute = options.compute ?? 'float32'
+    this.#activation = checkChoice(options.activation ?? 'none', 'activation', fusable)
+    this.#compute = checkChoice(options.compute ?? 'float32', 'compute', ['float32', 'bfloat16'])
   }
 
   forward(x: Tensor): Tensor {
@@ -146,11 +151,12 @@ export class Dropout extends Module {
 
   forward(x: Tensor): Tensor {
     if (!this.training || this.p === 0) return x
-    const mask = zeros(x.shape, { dtype: x.dtype })
+    if (!isFloating(x.dtype)) throw new DTypeError(`'x' has dtype ${x.dtype}, expected a float`)
+    const mask = zeros(x.shape, { dtype: x.dtype === 'float64' ? x.dtype : 'float32' })
     const scale = this.p < 1 ? 1 / (1 - this.p) : 0
     const { array } = mask
     for (let i = 0; i < array.length; i++) array[i] = this.#generator.uniform() < this.p ? 0 : scale
-    return ops.mul(x, mask)
+    return ops.mul(x, mask.to(x.dtype))
   }
 }
 
@@ -177,6 +183,9 @@ export class Sequential extends Module {
 
   constructor(...layers: Module[]) {
     super()
+    for (const [i, layer] of layers.entries()) {
+      if (!(layer instanceof Module)) wrong(`layers[${i}]`, 'a Module', layer)
+    }
     this.layers = layers
   }
 

@@ -3,6 +3,7 @@
 import { mean, square, sub, sum } from '../autograd/ops/index.js'
 import { checkChoice } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
+import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
 
@@ -16,31 +17,35 @@ function reduced(x: Tensor, reduction: Reduction): Tensor {
   return reduction === 'mean' ? mean(x) : reduction === 'sum' ? sum(x) : x
 }
 
-/** (x − target)². */
-export function mseLoss(
-  x: Tensor,
-  target: Tensor,
-  { reduction = 'mean' as Reduction } = {},
-): Tensor {
+/** Prediction and target, which must have one shape. */
+function pairOf(input: ArrayLike, goal: ArrayLike): [Tensor, Tensor] {
+  const x = toTensor(input, 'input')
+  const target = toTensor(goal, 'target')
   if (!sameShape(x.shape, target.shape)) {
     throw new ShapeError(
       `'target' has shape ${shownShape(target.shape)}, expected ${shownShape(x.shape)}`,
     )
   }
+  return [x, target]
+}
+
+/** (x − target)². */
+export function mseLoss(
+  input: ArrayLike,
+  goal: ArrayLike,
+  { reduction = 'mean' as Reduction } = {},
+): Tensor {
+  const [x, target] = pairOf(input, goal)
   return reduced(square(sub(x, target)), reduction)
 }
 
 /** Binary cross-entropy from logits, softplus(x) − x·target, without overflow. */
 export function bceWithLogits(
-  x: Tensor,
-  target: Tensor,
+  input: ArrayLike,
+  goal: ArrayLike,
   { reduction = 'mean' as Reduction } = {},
 ): Tensor {
-  if (!sameShape(x.shape, target.shape)) {
-    throw new ShapeError(
-      `'target' has shape ${shownShape(target.shape)}, expected ${shownShape(x.shape)}`,
-    )
-  }
+  const [x, target] = pairOf(input, goal)
   return reduced(x.softplus().sub(x.mul(target)), reduction)
 }
 
@@ -48,11 +53,7 @@ export function bceWithLogits(
  * KL(target ‖ x) of log-probabilities: Σ exp(target)·(target − x) over the last axis, mean over rows.
  * Both in log space, unlike PyTorch's default.
  */
-export function klDiv(x: Tensor, target: Tensor): Tensor {
-  if (!sameShape(x.shape, target.shape)) {
-    throw new ShapeError(
-      `'target' has shape ${shownShape(target.shape)}, expected ${shownShape(x.shape)}`,
-    )
-  }
+export function klDiv(input: ArrayLike, goal: ArrayLike): Tensor {
+  const [x, target] = pairOf(input, goal)
   return mean(sum(target.exp().mul(sub(target, x)), -1))
 }

@@ -3,14 +3,17 @@
 import { copyInto } from '../autograd/ops/memory.js'
 import { wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
+import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 
+const parameters = new WeakSet<Tensor>()
 const buffers = new WeakSet<Tensor>()
 
 /** Marks a tensor as a parameter: it requires a gradient and outlives scopes. */
 export function parameter(x: Tensor): Tensor {
-  return x.requireGrad().keep()
+  parameters.add(x.requireGrad().keep())
+  return x
 }
 
 /** Marks a tensor as a buffer: saved with the module, not trained. */
@@ -23,8 +26,8 @@ export function buffer(x: Tensor): Tensor {
 export type ForwardHook = (module: Module, input: Tensor, output: Tensor) => Tensor | undefined
 
 /**
- * Base class of layers and networks. Tensors in its properties that require a gradient are its
- * parameters, those made by `buffer()` its buffers, modules (also in arrays) its children; names are
+ * Base class of layers and networks. Tensors in its properties that `parameter()` marked or that
+ * require a gradient are its parameters, those made by `buffer()` its buffers, modules (also in arrays) its children; names are
  * the paths of properties, as in PyTorch.
  */
 export abstract class Module {
@@ -75,11 +78,11 @@ export abstract class Module {
     }
   }
 
-  /** Parameters by path. A tensor that two modules share is listed once. */
+  /** Parameters by path, frozen ones too. A tensor that two modules share is listed once. */
   namedParameters(): [string, Tensor][] {
     const seen = new Set<Tensor>()
     return [...this.#tensors()].filter(([, x]) => {
-      if (buffers.has(x) || !x.requiresGrad || seen.has(x)) return false
+      if (buffers.has(x) || !(x.requiresGrad || parameters.has(x)) || seen.has(x)) return false
       seen.add(x)
       return true
     })
@@ -99,7 +102,7 @@ export abstract class Module {
   }
 
   /** Copies saved values into parameters and buffers; names and shapes are all checked first. */
-  loadStateDict(state: Readonly<Record<string, Tensor>>, { strict = true } = {}): void {
+  loadStateDict(state: Readonly<Record<string, ArrayLike>>, { strict = true } = {}): void {
     if (typeof state !== 'object' || state === null) wrong('state', 'an object of tensors', state)
     const own = this.stateDict()
     const missing = Object.keys(own).filter((name) => !(name in state))
@@ -109,15 +112,19 @@ export abstract class Module {
         `the state does not fit the module: missing [${missing.join(', ')}], unexpected [${unexpected.join(', ')}]`,
       )
     }
+    const pairs: [Tensor, Tensor][] = []
     for (const [name, x] of Object.entries(own)) {
-      const saved = state[name]
-      if (saved && !sameShape(saved.shape, x.shape)) {
+      if (!(name in state)) continue
+      const saved = toTensor(state[name], name)
+      if (!sameShape(saved.shape, x.shape)) {
         throw new ShapeError(
           `'${name}' has shape ${shownShape(saved.shape)}, expected ${shownShape(x.shape)}`,
         )
       }
+      // Reading the storage finds disposed tensors before anything is written.
+      if (saved.storage && x.storage) pairs.push([x, saved])
     }
-    for (const [name, x] of Object.entries(own)) if (state[name]) copyInto(x, state[name] as Tensor)
+    for (const [x, saved] of pairs) copyInto(x, saved)
   }
 
   /** Sets training mode here and below. */

@@ -1,6 +1,9 @@
 import { test } from 'tap'
 import {
   ArgumentError,
+  DisposedError,
+  DTypeError,
+  grad,
   gradcheck,
   ShapeError,
   type Tensor as T,
@@ -123,4 +126,86 @@ test('wrong input gives typed errors', async (t) => {
   t.throws(() => new nn.Conv2d(1, 2, 5).call(values([1, 1, 3, 3]).to('float32')), ShapeError)
   t.throws(() => nn.crossEntropy(tensor([[1, 2]]), tensor([2], { dtype: 'int32' })), ArgumentError)
   t.throws(() => nn.maxPool2d(tensor([[1]]), 2), ShapeError)
+})
+
+/** Checks the gradient of a function that is itself made of a gradient. */
+function gradcheckTwice(fn: (...inputs: T[]) => T, inputs: T[]): void {
+  for (const k of inputs.keys()) {
+    const slope = (...xs: T[]) =>
+      grad(
+        fn(...xs)
+          .square()
+          .sum(),
+        [xs[k] as T],
+        { createGraph: true },
+      )[0] as T
+    gradcheck(slope, inputs, { atol: 1e-5 })
+  }
+}
+
+test('gradients of gradients: convolution, pooling, cross-entropy', async () => {
+  const x = values([2, 2, 5, 4])
+  gradcheckTwice(
+    (v, w, b) => nn.conv2d(v, w, b, { stride: 2, padding: 1 }),
+    [x, values([4, 2, 3, 2], 2), values([4], 3)],
+  )
+  gradcheckTwice((v, w) => nn.conv2d(v, w, null, { groups: 2 }), [x, values([4, 1, 2, 2], 2)])
+  gradcheckTwice((v) => nn.maxPool2d(v, 2), [x])
+  gradcheckTwice((v) => nn.avgPool2d(v, [2, 3], { stride: 1, padding: 1 }), [x])
+  const targets = tensor([0, 2, -100], { dtype: 'int32' })
+  const weight = values([4], 4).abs().add(0.2)
+  for (const options of [{}, { weight, labelSmoothing: 0.2 }] as const) {
+    const loss = (v: T) => nn.crossEntropy(v, targets, { ...options, reduction: 'none' })
+    gradcheck(loss, [values([3, 4])])
+    gradcheckTwice(loss, [values([3, 4])])
+  }
+})
+
+test('modules: frozen parameters stay parameters; a state that fails changes nothing', async (t) => {
+  const layer = new nn.Linear(1, 1)
+  layer.weight.requireGrad(false)
+  t.same(Object.keys(layer.stateDict()), ['weight', 'bias'])
+  layer.weight.fill_(7)
+  const gone = tensor([1])
+  gone.dispose()
+  t.throws(() => layer.loadStateDict({ weight: tensor([[1]]), bias: gone }), DisposedError)
+  t.equal(layer.weight.item(), 7)
+  const foreign = { weight: { data: Float32Array.of(2), shape: [1, 1] }, bias: tensor([3]) }
+  layer.loadStateDict(foreign)
+  t.equal(layer.weight.item(), 2)
+})
+
+test('dropout: takes floats, keeps their dtype and scale', async (t) => {
+  const layer = new nn.Dropout(0.5)
+  for (const dtype of ['float32', 'float64', 'bfloat16'] as const) {
+    const y = layer.call(tensor(Array(64).fill(1), { dtype }))
+    t.equal(y.dtype, dtype)
+    t.same([...new Set((y.toArray() as number[]).toSorted((a, b) => a - b))], [0, 2])
+  }
+  t.throws(() => layer.call(tensor([1], { dtype: 'int32' })), DTypeError)
+})
+
+const none = undefined as unknown as T
+const badCalls: Record<string, () => unknown> = {
+  'conv2d of nothing': () => nn.conv2d(none, values([1, 1, 1, 1])),
+  'conv2d without a kernel': () => nn.conv2d(values([1, 1, 4, 4]), none),
+  'conv2d of a string': () => nn.conv2d('x' as unknown as T, values([1, 1, 1, 1])),
+  'maxPool2d of nothing': () => nn.maxPool2d(none, 2),
+  'avgPool2d of nothing': () => nn.avgPool2d(none, 2),
+  'Linear of nothing': () => new nn.Linear(2, 3).call(none),
+  'an activation that cannot be fused': () => new nn.Linear(2, 3, { activation: 'gelu' as 'relu' }),
+  'an unknown precision': () => new nn.Linear(2, 3, { compute: 'int8' as 'float32' }),
+  'Sequential of a number': () => new nn.Sequential(3 as unknown as nn.Module),
+  'mseLoss without a target': () => nn.mseLoss(values([2]), none),
+  'klDiv without a target': () => nn.klDiv(values([2]), none),
+  'bceWithLogits without a target': () => nn.bceWithLogits(values([2]), none),
+  'crossEntropy without targets': () => nn.crossEntropy(values([2, 3]), none),
+  'an unknown reduction': () =>
+    nn.crossEntropy(values([1, 3]), tensor([0], { dtype: 'int32' }), { reduction: 'max' as 'sum' }),
+  'a state with a number': () =>
+    new nn.Linear(1, 1).loadStateDict({ weight: 1 as unknown as T, bias: tensor([0]) }),
+}
+
+test('wrong input of each kind gives a typed error', async (t) => {
+  for (const [name, call] of Object.entries(badCalls)) t.throws(call, ArgumentError, name)
 })

@@ -4,6 +4,7 @@ import { begin, number, view } from '../../engine/call.js'
 import { checkInteger, wrong } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
+import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { type Shape, shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
@@ -76,16 +77,19 @@ const writeWindow = (window: Window) => {
 /**
  * Cross-correlation of images with kernels.
  *
- * @param x [n, in, h, w]
- * @param weight [out, in/groups, kh, kw]
- * @param bias [out] or null
+ * @param images x, [n, in, h, w]
+ * @param kernels weight, [out, in/groups, kh, kw]
+ * @param offsets bias, [out], or null
  */
 export function conv2d(
-  x: Tensor,
-  weight: Tensor,
-  bias: Tensor | null = null,
+  images: ArrayLike,
+  kernels: ArrayLike,
+  offsets: ArrayLike | null = null,
   { stride = 1, padding = 0, dilation = 1, groups = 1 }: Conv2dOptions = {},
 ): Tensor {
+  const x = toTensor(images, 'images')
+  const weight = toTensor(kernels, 'kernels')
+  const bias = offsets && toTensor(offsets, 'offsets')
   checkImages(x)
   checkInteger(groups, 'groups', 1)
   const [out, perGroup, kh, kw] = weight.shape as [number, number, number, number]
@@ -106,38 +110,68 @@ export function conv2d(
     pair(padding, 'padding', 0),
     pair(dilation, 'dilation', 1),
   ]
+  return convolve(x, weight, bias, { window, groups, y: outputShape(x, window, out) })
+}
+
+/** What the three products of a convolution share. */
+interface Geometry {
+  window: Window
+  groups: number
+  /** The output's shape. */
+  y: Shape
+}
+
+function writeProduct(x: Tensor, weight: Tensor, y: Tensor, { window, groups }: Geometry): void {
+  for (const image of [x, weight, y]) view(image)
+  writeWindow(window)
+  number(groups)
+}
+
+// The convolution and its two gradients are bilinear, and the gradients of each are the other two.
+
+function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: Geometry): Tensor {
   const input = contiguous(x.detach())
   const kernel = contiguous(weight.detach())
-  const y = Tensor.empty(outputShape(x, window, out), x.dtype)
   const plainBias = bias ? contiguous(bias.detach()) : null
-  const write = (...images: Tensor[]) => {
-    for (const image of images) view(image)
-    writeWindow(window)
-    number(groups)
-  }
+  const y = Tensor.empty(geometry.y, x.dtype)
   begin()
   if (plainBias) view(plainBias)
-  write(input, kernel, y)
+  writeProduct(input, kernel, y, geometry)
   native.conv2d(plainBias ? plainBias.array : null, input.array, kernel.array, y.array)
   if (!tracked(x, weight, bias)) return y
-  return record(y, [x, weight, bias], (g) => {
-    const dy = contiguous(g)
-    let dx: Tensor | null = null
-    if (x.requiresGrad) {
-      dx = Tensor.empty(x.shape, x.dtype)
-      begin()
-      write(dx, kernel, dy)
-      native.conv2dBackwardData(dx.array, kernel.array, dy.array)
-    }
-    let dw: Tensor | null = null
-    if (weight.requiresGrad) {
-      dw = Tensor.empty(weight.shape, x.dtype)
-      begin()
-      write(input, dw, dy)
-      native.conv2dBackwardWeight(input.array, dw.array, dy.array)
-    }
-    return [dx, dw, bias?.requiresGrad ? sum(dy, [0, 2, 3]) : null]
-  })
+  return record(y, [x, weight, bias], (g) => [
+    x.requiresGrad ? towardsInput(weight, g, x.shape, geometry) : null,
+    weight.requiresGrad ? towardsWeight(x, g, weight.shape, geometry) : null,
+    bias?.requiresGrad ? sum(g, [0, 2, 3]) : null,
+  ])
+}
+
+function towardsInput(weight: Tensor, g: Tensor, shape: Shape, geometry: Geometry): Tensor {
+  const kernel = contiguous(weight.detach())
+  const dy = contiguous(g.detach())
+  const dx = Tensor.empty(shape, g.dtype)
+  begin()
+  writeProduct(dx, kernel, dy, geometry)
+  native.conv2dBackwardData(dx.array, kernel.array, dy.array)
+  if (!tracked(weight, g)) return dx
+  return record(dx, [weight, g], (h) => [
+    weight.requiresGrad ? towardsWeight(h, g, weight.shape, geometry) : null,
+    g.requiresGrad ? convolve(h, weight, null, geometry) : null,
+  ])
+}
+
+function towardsWeight(x: Tensor, g: Tensor, shape: Shape, geometry: Geometry): Tensor {
+  const input = contiguous(x.detach())
+  const dy = contiguous(g.detach())
+  const dw = Tensor.empty(shape, g.dtype)
+  begin()
+  writeProduct(input, dw, dy, geometry)
+  native.conv2dBackwardWeight(input.array, dw.array, dy.array)
+  if (!tracked(x, g)) return dw
+  return record(dw, [x, g], (h) => [
+    x.requiresGrad ? towardsInput(h, g, x.shape, geometry) : null,
+    g.requiresGrad ? convolve(x, h, null, geometry) : null,
+  ])
 }
 
 const poolWindow = (kernel: Pair, { stride, padding = 0 }: WindowOptions): Window => [
@@ -149,10 +183,11 @@ const poolWindow = (kernel: Pair, { stride, padding = 0 }: WindowOptions): Windo
 
 /** The largest of each window; the gradient goes to the first among equals. */
 export function maxPool2d(
-  x: Tensor,
+  images: ArrayLike,
   kernel: Pair,
   options: Omit<WindowOptions, 'dilation'> = {},
 ): Tensor {
+  const x = toTensor(images, 'images')
   checkImages(x)
   const window = poolWindow(kernel, options)
   const input = contiguous(x.detach())
@@ -165,27 +200,48 @@ export function maxPool2d(
   view(indices)
   native.maxPool(input.array, y.array, indices.array)
   if (!tracked(x)) return y
-  return record(y, [x], (g) => {
-    const dy = contiguous(g)
-    const dx = Tensor.empty(x.shape, x.dtype)
-    begin()
-    view(dx)
-    view(dy)
-    writeWindow(window)
-    view(indices)
-    native.maxPoolBackward(dx.array, dy.array, indices.array)
-    return [dx]
-  })
+  return record(y, [x], (g) => [spreadMaxima(g, indices, x.shape, window)])
+}
+
+/** Puts every entry of `g` where its window's maximum stood. */
+function spreadMaxima(g: Tensor, indices: Tensor, shape: Shape, window: Window): Tensor {
+  const dy = contiguous(g.detach())
+  const dx = Tensor.empty(shape, g.dtype)
+  begin()
+  view(dx)
+  view(dy)
+  writeWindow(window)
+  view(indices)
+  native.maxPoolBackward(dx.array, dy.array, indices.array)
+  if (!tracked(g)) return dx
+  return record(dx, [g], (h) => [takeMaxima(h, indices, window)])
+}
+
+/** The entries of `h` where the maxima stood: only gradients of gradients need this. */
+function takeMaxima(h: Tensor, indices: Tensor, window: Window): Tensor {
+  const dense = contiguous(h.detach())
+  const y = Tensor.empty(indices.shape, h.dtype)
+  const pixels = (h.shape[2] as number) * (h.shape[3] as number)
+  const perPlane = (y.shape[2] as number) * (y.shape[3] as number)
+  for (let i = 0; i < y.size; i++) {
+    const at = Math.floor(i / perPlane) * pixels + (indices.array[i] as number)
+    y.array[i] = dense.array[dense.offset + at] as number
+  }
+  return tracked(h) ? record(y, [h], (g) => [spreadMaxima(g, indices, h.shape, window)]) : y
 }
 
 /** The mean of each window, padding counted as zeros. */
 export function avgPool2d(
-  x: Tensor,
+  images: ArrayLike,
   kernel: Pair,
   options: Omit<WindowOptions, 'dilation'> = {},
 ): Tensor {
+  const x = toTensor(images, 'images')
   checkImages(x)
-  const window = poolWindow(kernel, options)
+  return windowMeans(x, poolWindow(kernel, options))
+}
+
+function windowMeans(x: Tensor, window: Window): Tensor {
   const input = contiguous(x.detach())
   const y = Tensor.empty(outputShape(x, window, x.shape[1] as number), x.dtype)
   begin()
@@ -194,14 +250,16 @@ export function avgPool2d(
   writeWindow(window)
   native.avgPool(input.array, y.array)
   if (!tracked(x)) return y
-  return record(y, [x], (g) => {
-    const dy = contiguous(g)
-    const dx = Tensor.empty(x.shape, x.dtype)
-    begin()
-    view(dx)
-    view(dy)
-    writeWindow(window)
-    native.avgPoolBackward(dx.array, dy.array)
-    return [dx]
-  })
+  return record(y, [x], (g) => [spreadMeans(g, x.shape, window)])
+}
+
+function spreadMeans(g: Tensor, shape: Shape, window: Window): Tensor {
+  const dy = contiguous(g.detach())
+  const dx = Tensor.empty(shape, g.dtype)
+  begin()
+  view(dx)
+  view(dy)
+  writeWindow(window)
+  native.avgPoolBackward(dx.array, dy.array)
+  return tracked(g) ? record(dx, [g], (h) => [windowMeans(h, window)]) : dx
 }

@@ -7,6 +7,7 @@ import { native } from '../../engine/native.js'
 import { isFloating } from '../../tensor/dtype.js'
 import * as raw from '../../tensor/elementwise.js'
 import { promote } from '../../tensor/elementwise.js'
+import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { broadcastShapes, type Shape, sameShape, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
@@ -115,17 +116,20 @@ export function matmul(
 /**
  * activation(x·weightᵀ + bias), fused into the product. The activation must be known from its output.
  *
- * @param x […, in]
- * @param weight [out, in], as in PyTorch
- * @param bias [out]
+ * @param input x, […, in]
+ * @param weights W, [out, in], as in PyTorch
+ * @param offsets b, [out], or null
  */
 export function linear(
-  x: Tensor,
-  weight: Tensor,
-  bias: Tensor | null = null,
+  input: ArrayLike,
+  weights: ArrayLike,
+  offsets: ArrayLike | null = null,
   activation: 'none' | 'relu' | 'tanh' | 'sigmoid' = 'none',
   compute: Compute = 'float32',
 ): Tensor {
+  const x = toTensor(input, 'input')
+  const weight = toTensor(weights, 'weights')
+  const bias = offsets && toTensor(offsets, 'offsets')
   if (weight.rank !== 2 || x.rank === 0 || x.shape.at(-1) !== weight.shape[1]) {
     throw new ShapeError(
       `an input of shape ${shownShape(x.shape)} does not fit a weight of shape ${shownShape(weight.shape)}`,

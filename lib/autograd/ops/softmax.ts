@@ -1,16 +1,17 @@
 /** Softmax and cross-entropy: fused kernels over rows. */
 
 import { begin, number, view, viewAs } from '../../engine/call.js'
-import { checkInteger, checkNumber } from '../../engine/check.js'
+import { checkChoice, checkInteger, checkNumber } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
+import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { checkAxis, shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
 import { exp, mul, sub } from './elementwise.js'
 import { cast, contiguous } from './memory.js'
 import { mean as meanOf, sum } from './reductions.js'
-import { transpose } from './views.js'
+import { transpose, unsqueeze } from './views.js'
 
 /** A contiguous tensor as a matrix of its last axis, for the kernels. */
 function rows(x: Tensor): void {
@@ -69,7 +70,7 @@ export const logSoftmax = (x: Tensor, axis = -1): Tensor => along(x, axis, true)
 /** Options of crossEntropy, with PyTorch's meanings and defaults. */
 export interface CrossEntropyOptions {
   /** One weight a class: the mean is weighted by them. */
-  weight?: Tensor
+  weight?: ArrayLike
   /** Mixes the target with the uniform distribution; 0 by default. */
   labelSmoothing?: number
   /** A target that counts nothing; −100 by default. */
@@ -86,10 +87,14 @@ export interface CrossEntropyOptions {
  * @throws ArgumentError where a target is no class
  */
 export function crossEntropy(
-  logits: Tensor,
-  targets: Tensor,
-  { weight, labelSmoothing = 0, ignoreIndex = -100, reduction = 'mean' }: CrossEntropyOptions = {},
+  logitsLike: ArrayLike,
+  targetsLike: ArrayLike,
+  options: CrossEntropyOptions = {},
 ): Tensor {
+  const { labelSmoothing = 0, ignoreIndex = -100, reduction = 'mean' } = options
+  const logits = toTensor(logitsLike, 'logits')
+  const targets = toTensor(targetsLike, 'targets')
+  const weight = options.weight && toTensor(options.weight, 'weight')
   if (logits.rank !== 2 || targets.rank !== 1 || targets.shape[0] !== logits.shape[0]) {
     throw new ShapeError(
       `crossEntropy needs logits [n, classes] and targets [n], got ${shownShape(logits.shape)} and ${shownShape(targets.shape)}`,
@@ -98,14 +103,10 @@ export function crossEntropy(
   if (targets.dtype !== 'int32')
     throw new DTypeError(`'targets' has dtype ${targets.dtype}, expected int32`)
   if (logits.dtype !== 'float32' && logits.dtype !== 'float64') {
-    return crossEntropy(cast(logits, 'float32'), targets, {
-      weight,
-      labelSmoothing,
-      ignoreIndex,
-      reduction,
-    })
+    return crossEntropy(cast(logits, 'float32'), targets, options)
   }
   checkNumber(labelSmoothing, 'labelSmoothing', 0, 1)
+  checkChoice(reduction, 'reduction', ['mean', 'sum', 'none'])
   checkInteger(ignoreIndex, 'ignoreIndex', -(2 ** 31), 2 ** 31 - 1)
   const { dtype } = logits
   const [n, classes] = logits.shape as [number, number]
@@ -131,6 +132,9 @@ export function crossEntropy(
   native.crossEntropy(x.array, t.array, w ? w.array : null, loss.array, normaliser.array)
   const perRow = tracked(logits)
     ? record(loss, [logits], (g) => {
+        if (tracked(g, logits)) {
+          return [crossEntropySlope(logits, t, w, labelSmoothing, ignoreIndex, g)]
+        }
         const scale = contiguous(g)
         const dx = Tensor.empty(logits.shape, dtype)
         describe()
@@ -153,6 +157,35 @@ export function crossEntropy(
   if (reduction === 'sum') return sum(perRow)
   const counted = countedWeight(t, w, ignoreIndex, n)
   return counted === n ? meanOf(perRow) : mul(sum(perRow), 1 / counted)
+}
+
+/** The gradient in differentiable operations, for gradients of gradients; nn.h has the formula. */
+function crossEntropySlope(
+  logits: Tensor,
+  targets: Tensor,
+  weight: Tensor | null,
+  smoothing: number,
+  ignore: number,
+  g: Tensor,
+): Tensor {
+  const [n, classes] = logits.shape as [number, number]
+  const w = (j: number) => (weight ? (weight.array[weight.offset + j] as number) : 1)
+  const spread = smoothing / classes
+  const shift = new Float64Array(n * classes)
+  const factor = new Float64Array(n)
+  for (let i = 0; i < n; i++) {
+    const target = targets.array[targets.offset + i] as number
+    if (target === ignore) continue
+    for (let j = 0; j < classes; j++) {
+      const part = spread * w(j) + (j === target ? (1 - smoothing) * w(j) : 0)
+      shift[i * classes + j] = part
+      factor[i] = (factor[i] as number) + part
+    }
+  }
+  const constant = (data: Float64Array, shape: number[]) =>
+    cast(Tensor.from({ data, shape }), logits.dtype)
+  const slope = sub(mul(softmax(logits), constant(factor, [n, 1])), constant(shift, [n, classes]))
+  return mul(slope, unsqueeze(g, 1))
 }
 
 /** The sum of the weights of the targets that count. */

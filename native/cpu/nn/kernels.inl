@@ -107,12 +107,16 @@ void cross_entropy_rows(Context& context, const CrossEntropyArgs& args) {
       static_cast<T*>(args.normaliser)[r] = static_cast<T>(normaliser);
       double loss = 0;
       if (target != args.ignore) {
-        loss = normaliser - (1 - args.smoothing) * static_cast<double>(x[target]);
-        if (args.smoothing > 0) {
-          const double mean = lane_sum<T>(n, [x](int64_t i) { return x[i]; }) / static_cast<double>(n);
-          loss -= args.smoothing * mean;
-        }
+        loss = (1 - args.smoothing) * (normaliser - static_cast<double>(x[target]));
         if (weights != nullptr) loss *= static_cast<double>(weights[target]);
+        if (args.smoothing > 0) {
+          // The uniform part weighs every class by its own weight.
+          const double total =
+              weights != nullptr
+                  ? lane_sum<T>(n, [=](int64_t i) { return weights[i] * (static_cast<T>(normaliser) - x[i]); })
+                  : lane_sum<T>(n, [=](int64_t i) { return static_cast<T>(normaliser) - x[i]; });
+          loss += args.smoothing * total / static_cast<double>(n);
+        }
       }
       static_cast<T*>(args.loss)[r] = static_cast<T>(loss);
     }
@@ -125,21 +129,35 @@ void cross_entropy_backward_rows(Context& context, const CrossEntropyBackwardArg
   const int64_t n = forward.width;
   const T* weights = static_cast<const T*>(forward.weights);
   const T spread = static_cast<T>(forward.smoothing / static_cast<double>(n));
+  const T all_weights = weights != nullptr
+                            ? static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return weights[i]; }))
+                            : static_cast<T>(n);
   context.parallel_chunks(forward.rows, grain_of(n), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const T* x = static_cast<const T*>(forward.x) + r * n;
       T* dx = static_cast<T*>(args.dx) + r * n;
       const int32_t target = forward.targets[r];
-      T scale = static_cast<const T*>(args.scale)[r * args.scale_stride];
+      const T scale = static_cast<const T*>(args.scale)[r * args.scale_stride];
       if (target == forward.ignore) {
         for (int64_t i = 0; i < n; ++i) dx[i] = 0;
         continue;
       }
-      if (weights != nullptr) scale *= weights[target];
+      const T own =
+          static_cast<T>(1 - forward.smoothing) * (weights != nullptr ? weights[target] : T(1));
+      const T total = own + spread * all_weights;
       const T normaliser = static_cast<const T*>(forward.normaliser)[r];
+      if (weights == nullptr) {
 #pragma GCC ivdep
-      for (int64_t i = 0; i < n; ++i) dx[i] = scale * (exponential(x[i] - normaliser) - spread);
-      dx[target] -= scale * static_cast<T>(1 - forward.smoothing);
+        for (int64_t i = 0; i < n; ++i) {
+          dx[i] = scale * (total * exponential(x[i] - normaliser) - spread);
+        }
+      } else {
+#pragma GCC ivdep
+        for (int64_t i = 0; i < n; ++i) {
+          dx[i] = scale * (total * exponential(x[i] - normaliser) - spread * weights[i]);
+        }
+      }
+      dx[target] -= scale * own;
     }
   });
 }

@@ -29,8 +29,9 @@ struct SoftmaxBackwardArgs {
   void* dx;
 };
 
-// loss[i] = logsumexp(x_i) − (1 − s)·x_i[t_i] − s·mean(x_i), times weight[t_i] where weights are
-// given; 0 where t_i = ignore. normaliser[i] = logsumexp(x_i) is kept for the backward pass.
+// With ℓ_j = logsumexp(x_i) − x_i[j] and weights w (1 where none are given):
+// loss[i] = (1 − s)·w[t_i]·ℓ_{t_i} + s/width·Σ_j w_j·ℓ_j; 0 where t_i = ignore, as in PyTorch.
+// normaliser[i] = logsumexp(x_i) is kept for the backward pass.
 struct CrossEntropyArgs {
   DType dtype;
   int64_t rows, width;
@@ -43,8 +44,9 @@ struct CrossEntropyArgs {
   void* normaliser;
 };
 
-// dx_i = scale_i · weight · (softmax(x_i) − (1 − s)·onehot − s/width); scale has one value a row, or
-// one for all rows where scale_stride is 0.
+// dx_ij = scale_i · (c_i·softmax(x_i)_j − (1 − s)·w[t_i]·[j = t_i] − s/width·w_j) with
+// c_i = (1 − s)·w[t_i] + s/width·Σw; scale has one value a row, or one for all rows where
+// scale_stride is 0.
 struct CrossEntropyBackwardArgs {
   CrossEntropyArgs forward;
   const void* scale;
