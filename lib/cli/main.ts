@@ -29,6 +29,37 @@ program
     process.exitCode = doctor(options)
   })
 
+program
+  .command('bench')
+  .description('run the microbenchmarks beside their peers')
+  .argument('[filter]', "rows whose name contains this, such as 'orthogonalize'", '')
+  .option(
+    '--peers <list>',
+    'torch, sklearn, numpy, openblas, peft, tfjs; all that are there by default',
+  )
+  .option('--quick', 'few rounds, small sizes only')
+  .option('--compare <file>', 'an older --out file to compare with')
+  .option('--html <file>', 'write a page with pictures')
+  .option('--out <file>', 'write the JSON document to a file')
+  .option('--json', 'print one JSON document')
+  .action(async (filter, options) => {
+    const { bench } = await import('./bench.js')
+    process.exitCode = await bench(filter, options)
+  })
+
+program
+  .command('reproduce')
+  .description("show published systems' central claims on small real problems")
+  .argument('[system]', "a system's id, or 'all'; none lists them", '')
+  .option('--seeds <n>', 'how many seeds', '3')
+  .option('--quick', 'a shortened run: shows that it runs')
+  .option('--html <file>', 'write a page with pictures')
+  .option('--json', 'print one JSON document')
+  .action(async (system, options) => {
+    const { reproduce } = await import('./reproduce.js')
+    process.exitCode = await reproduce(system, options)
+  })
+
 try {
   await program.parseAsync()
 } catch (error) {

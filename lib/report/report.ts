@@ -27,6 +27,14 @@ export type Section =
       curves: readonly Curve[]
       percent?: boolean
     }
+  | {
+      kind: 'bars'
+      title: string
+      yLabel: string
+      bars: readonly { name: string; value: number }[]
+      /** A line to compare with. */
+      reference?: number
+    }
 
 const escaped = (text: string) =>
   text
@@ -35,14 +43,40 @@ const escaped = (text: string) =>
     .replaceAll('>', '&gt;')
     .replaceAll('"', '&quot;')
 
+/** A document for Plot to draw into. */
+const drawing = () =>
+  parseHTML('<html><body></body></html>').document as unknown as NonNullable<
+    Plot.PlotOptions['document']
+  >
+
+/** Bars as an SVG element's text. */
+export function drawBars(section: Extract<Section, { kind: 'bars' }>): string {
+  const figure = Plot.plot({
+    document: drawing(),
+    width: 640,
+    height: 320,
+    marginLeft: 56,
+    marginBottom: 72,
+    x: { label: null, tickRotate: -30, domain: section.bars.map(({ name }) => name) },
+    y: { label: section.yLabel, grid: true },
+    marks: [
+      Plot.barY(section.bars, { x: 'name', y: 'value', fill: '#4269d0' }),
+      ...(section.reference === undefined
+        ? []
+        : [Plot.ruleY([section.reference], { stroke: '#e15759', strokeWidth: 1.5 })]),
+      Plot.ruleY([0]),
+    ],
+  })
+  return figure.outerHTML
+}
+
 /** Curves as an SVG element's text. */
 export function drawCurves(section: Extract<Section, { kind: 'curves' }>): string {
-  const { document } = parseHTML('<html><body></body></html>')
   const rows = section.curves.flatMap(({ name, points }) =>
     points.map(({ x, y }) => ({ x, y, name })),
   )
   const figure = Plot.plot({
-    document: document as unknown as NonNullable<Plot.PlotOptions['document']>,
+    document: drawing(),
     width: 640,
     height: 360,
     marginLeft: 56,
@@ -73,6 +107,7 @@ function render(section: Section): string {
   const title = `<h2>${escaped(section.title)}</h2>`
   if (section.kind === 'text') return `${title}<p>${escaped(section.text)}</p>`
   if (section.kind === 'curves') return `${title}<figure>${drawCurves(section)}</figure>`
+  if (section.kind === 'bars') return `${title}<figure>${drawBars(section)}</figure>`
   const row = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join('')}</tr>`
   return `${title}<table><thead>${row(section.columns, 'th')}</thead><tbody>${section.rows.map((cells) => row(cells, 'td')).join('')}</tbody></table>`

@@ -50,3 +50,24 @@ test('a loader that finds nothing says what was tried and how to build', async (
     /no Palimpsest engine fits[\s\S]*\/nowhere\/palimpsest.node[\s\S]*build-native/,
   )
 })
+
+test('bench: results as JSON, kept, compared and drawn; wrong words are refused', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const [out, html] = [join(folder, 'bench.json'), join(folder, 'bench.html')]
+  const args = ['bench', 'matmul f32 128x', '--quick', '--peers', '']
+  const { stdout } = await run(...args, '--json', '--out', out, '--html', html)
+  const [result] = JSON.parse(stdout).results
+  t.ok(result.ms.median > 0 && result.error < 1e-6)
+  t.same(JSON.parse(readFileSync(out, 'utf8')), JSON.parse(stdout))
+  t.match(readFileSync(html, 'utf8'), /matmul f32 128x/)
+  t.match((await run(...args, '--compare', out)).stdout, /faster/)
+  await t.rejects(run('bench', 'no such row', '--peers', ''), /no row's name contains/)
+  await t.rejects(run('bench', '--peers', 'abacus'), /expected some of torch/)
+  await t.rejects(run(...args, '--compare', html), /FormatError: 'compare'/)
+  rmSync(folder, { recursive: true })
+})
+
+test('reproduce lists the systems and refuses unknown ones', async (t) => {
+  t.ok(Array.isArray(JSON.parse((await run('reproduce', '--json')).stdout)))
+  await t.rejects(run('reproduce', 'abacus'), /ArgumentError: expected one of/)
+})

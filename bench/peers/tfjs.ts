@@ -1,50 +1,8 @@
-/** Peers that run beside ours: PyTorch in a process of its own, tfjs in this one. */
+/** tfjs on its wasm backend, in this process: the SGD training steps. */
 
-import { type ChildProcess, spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
+import type { Peer } from './peer.js'
 
-/** What a peer answers: times in ms, or why it was not run. */
-export type Answer = { ms: number[] } | { skipped: string }
-
-/** Something that runs a row by name. */
-export interface Peer {
-  name: string
-  run(row: string, rounds: number): Promise<Answer>
-  close(): void
-}
-
-/** PyTorch, through bench/peer.py. PALIMPSEST_PYTHON names the interpreter. */
-export function torchPeer(threads: number): Peer {
-  const script = fileURLToPath(new URL('../../bench/peer.py', import.meta.url))
-  const python: ChildProcess = spawn(process.env['PALIMPSEST_PYTHON'] ?? 'python3', [script], {
-    stdio: ['pipe', 'pipe', 'ignore'],
-  })
-  let broken: string | null = null
-  let waiting: ((answer: Answer) => void) | null = null
-  const fail = (reason: string) => {
-    broken = reason
-    waiting?.({ skipped: reason })
-  }
-  python.on('error', (error) => fail(error.message))
-  python.on('exit', () => fail('the peer ended'))
-  python.stdin?.on('error', () => fail('the peer ended'))
-  createInterface({ input: python.stdout as NodeJS.ReadableStream }).on('line', (line) =>
-    waiting?.(JSON.parse(line)),
-  )
-  return {
-    name: 'torch',
-    run: (row, rounds) =>
-      new Promise((resolve) => {
-        if (broken) return resolve({ skipped: broken })
-        waiting = resolve
-        python.stdin?.write(`${JSON.stringify({ row, threads, rounds })}\n`)
-      }),
-    close: () => void python.kill(),
-  }
-}
-
-/** tfjs on its wasm backend: the training steps. */
+/** The peer, or one that says why it is not there. */
 export async function tfjsPeer(): Promise<Peer> {
   const skip = (skipped: string): Peer => ({
     name: 'tfjs-wasm',
@@ -63,7 +21,7 @@ export async function tfjsPeer(): Promise<Peer> {
       close: () => {},
       run: async (row, rounds) => {
         const match = /^train sgd ([\d-]+) (\d+)$/.exec(row)
-        if (!match) return { skipped: 'only SGD steps' }
+        if (!match) return { skipped: null }
         if (current !== row) {
           const dims = (match[1] as string).split('-').map(Number)
           const batch = Number(match[2])

@@ -1,0 +1,9 @@
+/** All rows, one line a family. */
+
+import { rows as matmul } from './matmul.js'
+import { rows as optim } from './optim.js'
+import { rows as orthogonalize } from './orthogonalize.js'
+import type { RowMaker } from './row.js'
+import { rows as train } from './train.js'
+
+export const rows: RowMaker[] = [...matmul, ...orthogonalize, ...optim, ...train]
