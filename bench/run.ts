@@ -4,13 +4,14 @@ import { native } from '../lib/engine/native.js'
 import { devices, threads } from '../lib/index.js'
 import { type BenchDocument, type Result, timesOf } from './document.js'
 import { measureLimits } from './limits.js'
+import { jaxPeer } from './peers/jax.js'
 import type { Peer } from './peers/peer.js'
 import { pythonPeers, startPython } from './peers/python.js'
 import { tfjsPeer } from './peers/tfjs.js'
 import { rows } from './rows/index.js'
 import type { Row } from './rows/row.js'
 
-export const peerNames = [...pythonPeers, 'tfjs-wasm'] as const
+export const peerNames = [...pythonPeers, 'tfjs-wasm', 'jax-js'] as const
 
 /** What to run. */
 export interface BenchOptions {
@@ -82,6 +83,7 @@ export async function runBench(options: BenchOptions = {}): Promise<BenchDocumen
   const peers: Peer[] = [
     ...(pythonPeers.some(wanted) ? startPython(threads()) : []),
     ...(wanted('tfjs-wasm') ? [await tfjsPeer()] : []),
+    ...(wanted('jax-js') ? [await jaxPeer()] : []),
   ].filter((peer) => wanted(peer.name))
   const results: Result[] = []
   try {

@@ -35,7 +35,7 @@ program
   .argument('[filter]', "rows whose name contains this, such as 'orthogonalize'", '')
   .option(
     '--peers <list>',
-    'torch, sklearn, numpy, openblas, peft, tfjs; all that are there by default',
+    'torch, sklearn, numpy, openblas, peft, tfjs, jax; all that are there by default',
   )
   .option('--quick', 'few rounds, small sizes only')
   .option('--compare <file>', 'an older --out file to compare with')
