@@ -33,8 +33,14 @@
       "cflags_cc": ["<@(avx2_flags)", "<@(avx512_flags)", "-mavx512bf16"]
     },
     {
+      "target_name": "engine_amx",
+      "type": "static_library",
+      "sources": ["<!@(node scripts/sources.cjs amx)"],
+      "cflags_cc": ["<@(avx2_flags)", "<@(avx512_flags)", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"]
+    },
+    {
       "target_name": "palimpsest",
-      "dependencies": ["engine_avx2", "engine_avx512", "engine_avx512bf16"],
+      "dependencies": ["engine_avx2", "engine_avx512", "engine_avx512bf16", "engine_amx"],
       "sources": ["<!@(node scripts/sources.cjs base)", "<!@(node scripts/sources.cjs addon)"],
       "libraries": ["-lpthread", "-ldl"],
       "ldflags": ["-static-libstdc++", "-static-libgcc", "-Wl,-z,nodelete"]

@@ -4,7 +4,7 @@
 const { readdirSync } = require('node:fs')
 const { basename, join } = require('node:path')
 
-const levels = ['avx2', 'avx512', 'avx512bf16', 'neon']
+const levels = ['avx2', 'avx512', 'avx512bf16', 'amx', 'neon']
 const root = join(__dirname, '..')
 const below = (folder) =>
   readdirSync(join(root, folder), { recursive: true })

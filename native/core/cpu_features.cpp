@@ -7,6 +7,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace palimpsest {
@@ -38,6 +42,18 @@ uint64_t saved_states() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
+// Linux gives a process the large tile registers only after it has asked (arch_prctl's
+// ARCH_REQ_XCOMP_PERM). Refused, for instance, where a signal stack is too small to save them.
+bool may_use_tiles() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  constexpr int kRequestPermission = 0x1023;
+  constexpr int kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 Detected detect() {
   Detected found;
   char brand[49] = {};
@@ -66,10 +82,14 @@ Detected detect() {
   const bool bw = has(zmm && (leaf7.b >> 30 & 1), "avx512bw");
   const bool vl = has(zmm && (leaf7.b >> 31 & 1), "avx512vl");
   const bool bf16 = has(zmm && (leaf7_1.a >> 5 & 1), "avx512_bf16");
+  const bool tiles = (states & 0x60000) == 0x60000 && (leaf7.d >> 24 & 1) != 0 &&
+                     (leaf7.d >> 22 & 1) != 0;
+  const bool amx = has(bf16 && tiles && may_use_tiles(), "amx_bf16");
   const bool bmi2 = (leaf7.b >> 8 & 1) != 0;
   if (avx2 && fma && f16c && bmi2) found.level = CpuLevel::avx2;
   if (found.level == CpuLevel::avx2 && f && dq && bw && vl) found.level = CpuLevel::avx512;
   if (found.level == CpuLevel::avx512 && bf16) found.level = CpuLevel::avx512bf16;
+  if (found.level == CpuLevel::avx512bf16 && amx) found.level = CpuLevel::amx;
   return found;
 }
 
@@ -89,12 +109,12 @@ const Detected& detected() {
 }
 
 constexpr CpuLevel kLevels[] = {CpuLevel::scalar, CpuLevel::avx2, CpuLevel::avx512,
-                                CpuLevel::avx512bf16, CpuLevel::neon};
+                                CpuLevel::avx512bf16, CpuLevel::amx, CpuLevel::neon};
 
 }  // namespace
 
 const char* name_of(CpuLevel level) {
-  constexpr const char* names[] = {"scalar", "avx2", "avx512", "avx512bf16", "neon"};
+  constexpr const char* names[] = {"scalar", "avx2", "avx512", "avx512bf16", "amx", "neon"};
   return names[static_cast<int>(level)];
 }
 

@@ -24,6 +24,7 @@
   X(gemm, avx2)               \
   X(gemm, avx512)             \
   X(gemm, avx512bf16)         \
+  X(gemm, amx)                \
   X(nn, avx2)                 \
   X(nn, avx512)               \
   X(optim, avx2)              \
@@ -31,6 +32,7 @@
   X(probe, avx2)              \
   X(probe, avx512)            \
   X(probe, avx512bf16)        \
+  X(probe, amx)               \
   X(reduce, avx2)             \
   X(reduce, avx512)
 #elif defined(__aarch64__)
@@ -77,7 +79,7 @@ KernelTable make_table(CpuLevel level) {
 
 const KernelTable& cpu_kernels(CpuLevel level) {
   static const auto tables = [] {
-    std::array<KernelTable, 5> made{};
+    std::array<KernelTable, 6> made{};
     for (CpuLevel available : available_cpu_levels()) {
       made[static_cast<size_t>(available)] = cpu::make_table(available);
     }

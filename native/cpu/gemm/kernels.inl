@@ -2,6 +2,8 @@
 // epilogue. The including file defines PALIMPSEST_LEVEL and the traits described at `Block`.
 #pragma once
 
+#include <cstddef>
+
 #include "cpu/gemm/driver.h"
 
 namespace palimpsest::cpu::PALIMPSEST_LEVEL {
@@ -58,19 +60,21 @@ struct Lanes<VecF64> {
   static void put(double x, const Matrix& m, int64_t at) { static_cast<double*>(m.data)[at] = x; }
 };
 
-// Turns a tile of sums into D. `tile` is row-major with kCols columns.
+// Turns a tile of sums into D. `tile` is row-major with kCols columns. For a symmetric D the finished
+// values also stay in the tile, for mirror_tile.
 template <typename V, int kCols>
-void finish_tile(const Epilogue& e, typename V::Element* tile, int64_t row, int64_t col) {
+void finish_tile(const Epilogue& e, typename V::Element* tile, int64_t row, int64_t rows,
+                 int64_t col, int64_t cols) {
   using L = Lanes<V>;
   using T = typename V::Element;
-  const int64_t rows_left = e.d.rows - row;
-  const int64_t cols_left = e.d.cols - col;
   const V alpha = V::set(static_cast<T>(e.alpha));
   const V beta = V::set(static_cast<T>(e.beta));
   const bool adds_c = e.c.data != nullptr && e.beta != 0;
   const T* bias = static_cast<const T*>(e.bias);
-  for (int64_t i = 0; i < rows_left; ++i) {
-    int64_t n = cols_left < kCols ? cols_left : kCols;
+  const bool by_value = e.activation != Activation::none && e.activation != Activation::relu;
+  const bool direct = !by_value && e.d.col_stride == 1;
+  for (int64_t i = 0; i < rows; ++i) {
+    int64_t n = cols;
     if (e.symmetric && row + i - col + 1 < n) n = row + i - col + 1;
     T* sums = tile + i * kCols;
     for (int64_t j = 0; j < n; j += V::width) {
@@ -92,11 +96,11 @@ void finish_tile(const Epilogue& e, typename V::Element* tile, int64_t row, int6
         x = x + (e.bias_per_row ? V::set(bias[row + i]) : V::load(bias + col + j, lanes));
       }
       if (e.activation == Activation::relu) x = max(V::zero(), x);
-      x.store(sums + j);
+      if (direct) L::store(x, e.d, (row + i) * e.d.row_stride + col + j, lanes);
+      if (!direct || e.symmetric) x.store(sums + j);
     }
-    if (n > 0 && e.activation != Activation::none && e.activation != Activation::relu) {
-      activate(e.activation, sums, n);
-    }
+    if (direct || n <= 0) continue;
+    if (by_value) activate(e.activation, sums, n);
     for (int64_t j = 0; j < n; j += V::width) {
       const int64_t to = (row + i) * e.d.row_stride + (col + j) * e.d.col_stride;
       if (e.d.col_stride == 1) {
@@ -110,32 +114,51 @@ void finish_tile(const Epilogue& e, typename V::Element* tile, int64_t row, int6
   }
 }
 
+// A square of lanes, transposed through memory; a level may have something better beside its types.
+template <typename V>
+void transpose(V (&lines)[V::width]) {
+  typename V::Element from[V::width][V::width];
+  typename V::Element to[V::width][V::width];
+  for (int i = 0; i < V::width; ++i) lines[i].store(from[i]);
+  for (int i = 0; i < V::width; ++i) {
+    for (int j = 0; j < V::width; ++j) to[j][i] = from[i][j];
+  }
+  for (int i = 0; i < V::width; ++i) lines[i] = V::load(to[i]);
+}
+
 // D's upper triangle from a finished tile of the lower one.
 template <typename V, int kRows, int kCols>
-void mirror_tile(const Epilogue& e, const typename V::Element* tile, int64_t row, int64_t col) {
+void mirror_tile(const Epilogue& e, const typename V::Element* tile, int64_t row, int64_t rows,
+                 int64_t col, int64_t cols) {
   using L = Lanes<V>;
   using T = typename V::Element;
-  const int64_t rows = e.d.rows - row < kRows ? e.d.rows - row : kRows;
-  const int64_t cols = e.d.cols - col < kCols ? e.d.cols - col : kCols;
-  for (int64_t j = 0; j < cols; ++j) {
-    const int64_t to = (col + j) * e.d.row_stride;
-    const int64_t above = col + j - row + 1;  // the first row strictly below the diagonal
-    int64_t i = above > 0 ? above : 0;
-    for (; i < rows; i += V::width) {
-      T line[V::width] = {};
-      for (int64_t l = 0; l < V::width && i + l < rows; ++l) line[l] = tile[(i + l) * kCols + j];
-      if (e.d.col_stride == 1) {
-        L::store(V::load(line), e.d, to + row + i, rows - i);
-      } else {
-        for (int64_t l = 0; l < V::width && i + l < rows; ++l) {
-          L::put(line[l], e.d, to + (row + i + l) * e.d.col_stride);
+  for (int64_t j = 0; j < cols; j += V::width) {
+    for (int64_t i = 0; i < rows; i += V::width) {
+      if (row + i + V::width <= col + j + 1) continue;  // all on or above the diagonal
+      V lines[V::width];
+#pragma GCC unroll 16
+      for (int l = 0; l < V::width; ++l) {
+        lines[l] = i + l < rows ? V::load(tile + (i + l) * kCols + j) : V::zero();
+      }
+      transpose(lines);
+      for (int64_t l = 0; l < V::width && j + l < cols; ++l) {
+        const int64_t to = (col + j + l) * e.d.row_stride;
+        const int64_t above = col + j + l - row + 1;  // the first row strictly below the diagonal
+        if (e.d.col_stride == 1 && above <= i) {
+          L::store(lines[l], e.d, to + row + i, rows - i);
+          continue;
+        }
+        T line[V::width];
+        lines[l].store(line);
+        for (int64_t x = above > i ? above - i : 0; x < V::width && i + x < rows; ++x) {
+          L::put(line[x], e.d, to + (row + i + x) * e.d.col_stride);
         }
       }
     }
   }
 }
 
-// Traits: Vec (accumulator vectors), Unit (a packed unit), kRows, kVectors,
+// Traits of a kernel of vectors: Vec (accumulator vectors), Unit (a packed unit), kRows, kVectors,
 // `static Operand broadcast(const Unit*)`, `load(const Unit*)`, `multiply_add(Operand, Operand, Vec)`.
 // The first kRows × kVectors of a tile, which is Traits::kVectors wide.
 template <typename Traits, int kRows, int kVectors>
@@ -184,36 +207,51 @@ void multiply_rows(const typename Traits::Unit* left, const typename Traits::Uni
   }
 }
 
+// What `block` asks of a tile: Vec, kRows, kCols, the bytes of a panel's unit, and `multiply`, which
+// adds the products of two panels to a tile (or starts it anew) as far as it holds rows and columns.
 template <typename Traits>
+struct VectorTile {
+  using Vec = typename Traits::Vec;
+  static constexpr int kRows = Traits::kRows;
+  static constexpr int kCols = Traits::kVectors * Vec::width;
+  static constexpr int64_t kUnitBytesA = kRows * sizeof(typename Traits::Unit);
+  static constexpr int64_t kUnitBytesB = kCols * sizeof(typename Traits::Unit);
+  static void multiply(const std::byte* left, const std::byte* right, int64_t units,
+                       typename Vec::Element* tile, bool first, int64_t rows, int64_t cols) {
+    const auto* a = reinterpret_cast<const typename Traits::Unit*>(left);
+    const auto* b = reinterpret_cast<const typename Traits::Unit*>(right);
+    if (cols <= Vec::width) {
+      multiply_rows<Traits, 1>(a, b, units, tile, first, rows);
+    } else {
+      multiply_rows<Traits, Traits::kVectors>(a, b, units, tile, first, rows);
+    }
+  }
+};
+
+template <typename Tile>
 void block(const BlockArgs& args) {
-  using V = typename Traits::Vec;
+  using V = typename Tile::Vec;
   using T = typename V::Element;
-  using Unit = typename Traits::Unit;
-  constexpr int kRows = Traits::kRows;
-  constexpr int kVectors = Traits::kVectors;
-  constexpr int kCols = kVectors * V::width;
-  const Unit* b = static_cast<const Unit*>(args.b);
+  constexpr int kRows = Tile::kRows;
+  constexpr int kCols = Tile::kCols;
+  const Epilogue& e = *args.epilogue;
+  const auto* b = static_cast<const std::byte*>(args.b);
   alignas(64) T scratch[kRows * kCols];
-  for (int64_t q = 0; q < args.col_panels; ++q, b += args.units * kCols) {
-    const Unit* a = static_cast<const Unit*>(args.a);
+  for (int64_t q = 0; q < args.col_panels; ++q, b += args.units * Tile::kUnitBytesB) {
+    const auto* a = static_cast<const std::byte*>(args.a);
     const int64_t col = args.col + q * kCols;
-    for (int64_t p = 0; p < args.row_panels; ++p, a += args.units * kRows) {
+    const int64_t cols = e.d.cols - col < kCols ? e.d.cols - col : kCols;
+    for (int64_t p = 0; p < args.row_panels; ++p, a += args.units * Tile::kUnitBytesA) {
       const int64_t row = args.row + p * kRows;
-      if (args.epilogue->symmetric && row + kRows <= col) continue;
+      const int64_t rows = e.d.rows - row < kRows ? e.d.rows - row : kRows;
+      if (e.symmetric && row + kRows <= col) continue;
       T* tile = args.sums == nullptr
                     ? scratch
                     : static_cast<T*>(args.sums) + (q * args.row_panels + p) * kRows * kCols;
-      const int64_t rows_left = args.epilogue->d.rows - row;
-      if (args.epilogue->d.cols - col <= V::width) {
-        multiply_rows<Traits, 1>(a, b, args.units, tile, args.first, rows_left);
-      } else {
-        multiply_rows<Traits, kVectors>(a, b, args.units, tile, args.first, rows_left);
-      }
+      Tile::multiply(a, b, args.units, tile, args.first, rows, cols);
       if (!args.last) continue;
-      Epilogue e = *args.epilogue;
-      if (rows_left > kRows) e.d.rows = row + kRows;
-      finish_tile<V, kCols>(e, tile, row, col);
-      if (e.symmetric) mirror_tile<V, kRows, kCols>(e, tile, row, col);
+      finish_tile<V, kCols>(e, tile, row, rows, col, cols);
+      if (e.symmetric) mirror_tile<V, kRows, kCols>(e, tile, row, rows, col, cols);
     }
   }
 }

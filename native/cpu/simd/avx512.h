@@ -98,4 +98,74 @@ struct VecF64 {
   friend double sum(VecF64 a) { return _mm512_reduce_add_pd(a.v); }
 };
 
+// 16×16 transpose of 32-bit lanes.
+inline void transpose16(__m512i (&r)[16]) {
+  __m512i t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+  // r[4g + c] now holds column c + 4·lane of rows 4g … 4g + 3, one quarter a 128-bit lane.
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const __m512i low = _mm512_shuffle_i32x4(r[c], r[4 + c], 0x88);
+    const __m512i high = _mm512_shuffle_i32x4(r[c], r[4 + c], 0xdd);
+    const __m512i low2 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0x88);
+    const __m512i high2 = _mm512_shuffle_i32x4(r[8 + c], r[12 + c], 0xdd);
+    t[c] = _mm512_shuffle_i32x4(low, low2, 0x88);
+    t[8 + c] = _mm512_shuffle_i32x4(low, low2, 0xdd);
+    t[4 + c] = _mm512_shuffle_i32x4(high, high2, 0x88);
+    t[12 + c] = _mm512_shuffle_i32x4(high, high2, 0xdd);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) r[i] = t[i];
+}
+
+// 8×8 transpose of 64-bit lanes.
+inline void transpose8(__m512i (&r)[8]) {
+  __m512i t[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm512_unpacklo_epi64(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi64(r[i], r[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int c = 0; c < 2; ++c) {
+    const __m512i low = _mm512_shuffle_i64x2(t[c], t[2 + c], 0x88);
+    const __m512i high = _mm512_shuffle_i64x2(t[c], t[2 + c], 0xdd);
+    const __m512i low2 = _mm512_shuffle_i64x2(t[4 + c], t[6 + c], 0x88);
+    const __m512i high2 = _mm512_shuffle_i64x2(t[4 + c], t[6 + c], 0xdd);
+    r[c] = _mm512_shuffle_i64x2(low, low2, 0x88);
+    r[4 + c] = _mm512_shuffle_i64x2(low, low2, 0xdd);
+    r[2 + c] = _mm512_shuffle_i64x2(high, high2, 0x88);
+    r[6 + c] = _mm512_shuffle_i64x2(high, high2, 0xdd);
+  }
+}
+
+inline void transpose(VecF32 (&lines)[16]) {
+  __m512i r[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) r[i] = _mm512_castps_si512(lines[i].v);
+  transpose16(r);
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) lines[i].v = _mm512_castsi512_ps(r[i]);
+}
+
+inline void transpose(VecF64 (&lines)[8]) {
+  __m512i r[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) r[i] = _mm512_castpd_si512(lines[i].v);
+  transpose8(r);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) lines[i].v = _mm512_castsi512_pd(r[i]);
+}
+
 }  // namespace palimpsest::cpu::avx512

@@ -8,7 +8,7 @@
 namespace palimpsest {
 
 // Each level includes the ones before it (neon stands alone on arm64).
-enum class CpuLevel : uint8_t { scalar, avx2, avx512, avx512bf16, neon };
+enum class CpuLevel : uint8_t { scalar, avx2, avx512, avx512bf16, amx, neon };
 
 const char* name_of(CpuLevel level);
 

@@ -62,7 +62,8 @@ TEST("arithmetic probes count operations, or say 0 where there is no such instru
       CHECK(probe(context, what, {}, {}, 1, once).ok());
       CHECK(probe(context, what, {}, {}, 2, twice).ok());
       CHECK_NEAR(twice, 2 * once, 0);
-      CHECK((once > 0) == (what != Probe::dot_bf16 || level == CpuLevel::avx512bf16));
+      CHECK((once > 0) == (what != Probe::dot_bf16 || level == CpuLevel::avx512bf16 ||
+                            level == CpuLevel::amx));
     }
   }
 }
