@@ -20,6 +20,17 @@ export function manualSeed(seed: number): Generator {
 /** The generator that functions use where none is given. */
 export const defaultGenerator = (): Generator => generator
 
+/** Runs `fn` (synchronous) with `own` as the default generator. */
+export function withGenerator<T>(own: Generator, fn: () => T): T {
+  const before = generator
+  generator = own
+  try {
+    return fn()
+  } finally {
+    generator = before
+  }
+}
+
 /** Options of functions that draw random tensors. */
 export interface RandomOptions extends CreateOptions {
   /** The default generator where missing. */

@@ -1,0 +1,50 @@
+/** Continual learning: scenarios, a trainer, strategies, metrics. */
+
+export {
+  type AnyOptimizer,
+  Context,
+  columnsOf,
+  type Position,
+  type TrainingHead,
+} from './context.js'
+export { chosen, type Remembered, Reservoir } from './memory.js'
+export {
+  type AccuracyMatrix,
+  type Estimate,
+  estimate,
+  type Metrics,
+  metricsOf,
+  studentQuantile,
+} from './metrics.js'
+export { rotateImages } from './rotate.js'
+export {
+  type Columns,
+  classesOf,
+  type Experience,
+  limited,
+  online,
+  type Part,
+  type PermutedOptions,
+  permuted,
+  type RotatedOptions,
+  rotated,
+  type Scenario,
+  type Setting,
+  type Split,
+  type SplitOptions,
+  scenarioOf,
+  settings,
+  split,
+  transformed,
+} from './scenario.js'
+export { bytesIn, loadState, type StateValue, saveState } from './state.js'
+export * from './strategies/index.js'
+export type { Batch, Strategy, TaskDataset } from './strategy.js'
+export {
+  type ExperienceReport,
+  type RunOptions,
+  type RunResult,
+  type StepReport,
+  Trainer,
+  type TrainerOptions,
+} from './trainer.js'

@@ -1,0 +1,135 @@
+/** A memory of examples that rehearsal draws from. */
+
+import { checkInteger, wrong } from '../engine/check.js'
+import type { Generator } from '../random/generator.js'
+import { Tensor } from '../tensor/tensor.js'
+import type { StateValue } from './state.js'
+import type { Batch } from './strategy.js'
+
+/** Examples drawn from a memory; `logits` [n, outputs] where they are kept. */
+export interface Remembered extends Batch {
+  logits: Tensor | null
+}
+
+/**
+ * Reservoir sampling (Vitter 1985, algorithm R): of all examples that ever came, each is kept with the
+ * same probability capacity / seen, without knowing how many will come.
+ */
+export class Reservoir {
+  readonly capacity: number
+  /** Examples that came so far. */
+  seen = 0
+  #inputs: Float32Array | null = null
+  #logits: Float32Array | null = null
+  #targets: Int32Array
+  #tasks: Int32Array
+  #shape: number[] = []
+
+  /** @param capacity in examples */
+  constructor(capacity: number) {
+    this.capacity = checkInteger(capacity, 'memory', 1, 1e8)
+    this.#targets = new Int32Array(capacity)
+    this.#tasks = new Int32Array(capacity)
+  }
+
+  /** Examples kept. */
+  get size(): number {
+    return Math.min(this.seen, this.capacity)
+  }
+
+  /** Offers a batch, example after example; `logits` [n, outputs] are kept with them where given. */
+  offer({ inputs, targets, tasks }: Batch, generator: Generator, logits?: Tensor): void {
+    const n = tasks.length
+    const width = inputs.size / n
+    this.#inputs ??= new Float32Array(this.capacity * width)
+    this.#shape = inputs.shape.slice(1)
+    if (this.#inputs.length !== this.capacity * width) {
+      wrong('inputs', `inputs of ${this.#inputs.length / this.capacity} values`, inputs.shape)
+    }
+    const outputs = logits ? logits.size / n : 0
+    if (logits) this.#logits ??= new Float32Array(this.capacity * outputs)
+    const rows = inputs.contiguous ? inputs : inputs.detach().clone()
+    const answers = logits && (logits.contiguous ? logits : logits.detach().clone())
+    for (let i = 0; i < n; i++) {
+      this.seen++
+      const slot = this.seen <= this.capacity ? this.seen - 1 : generator.integer(this.seen)
+      if (slot >= this.capacity) continue
+      const from = rows.offset + i * width
+      this.#inputs.set(rows.array.subarray(from, from + width), slot * width)
+      this.#targets[slot] = targets.array[targets.offset + i] as number
+      this.#tasks[slot] = tasks[i] as number
+      if (answers) {
+        const at = answers.offset + i * outputs
+        this.#logits?.set(answers.array.subarray(at, at + outputs), slot * outputs)
+      }
+    }
+  }
+
+  /** At most `n` different examples, uniformly; null while the memory is empty. */
+  sample(n: number, generator: Generator): Remembered | null {
+    const { size } = this
+    if (size === 0 || !this.#inputs) return null
+    const count = Math.min(n, size)
+    const slots = chosen(size, count, generator)
+    const width = this.#inputs.length / this.capacity
+    const inputs = Tensor.empty([count, ...this.#shape])
+    const targets = new Int32Array(count)
+    const tasks = new Int32Array(count)
+    const outputs = this.#logits ? this.#logits.length / this.capacity : 0
+    const logits = this.#logits && Tensor.empty([count, outputs])
+    slots.forEach((slot, row) => {
+      inputs.array.set(
+        (this.#inputs as Float32Array).subarray(slot * width, (slot + 1) * width),
+        row * width,
+      )
+      targets[row] = this.#targets[slot] as number
+      tasks[row] = this.#tasks[slot] as number
+      logits?.array.set(
+        (this.#logits as Float32Array).subarray(slot * outputs, (slot + 1) * outputs),
+        row * outputs,
+      )
+    })
+    return { inputs, targets: Tensor.from({ data: targets, shape: [count] }), tasks, logits }
+  }
+
+  state(): StateValue {
+    return {
+      seen: this.seen,
+      shape: this.#shape,
+      inputs: this.#inputs,
+      logits: this.#logits,
+      targets: this.#targets,
+      tasks: this.#tasks,
+    }
+  }
+
+  loadState(state: StateValue): void {
+    const saved = state as {
+      seen: number
+      shape: number[]
+      inputs: Float32Array | null
+      logits: Float32Array | null
+      targets: Int32Array
+      tasks: Int32Array
+    }
+    if (saved?.targets?.length !== this.capacity) {
+      wrong('state', `a memory of ${this.capacity} examples`, saved?.targets?.length)
+    }
+    this.seen = checkInteger(saved.seen, 'state.seen', 0)
+    this.#shape = saved.shape
+    this.#inputs = saved.inputs?.slice() ?? null
+    this.#logits = saved.logits?.slice() ?? null
+    this.#targets = saved.targets.slice()
+    this.#tasks = saved.tasks.slice()
+  }
+}
+
+/** `count` different numbers below `size`, uniformly (Floyd's algorithm keeps the draws at `count`). */
+export function chosen(size: number, count: number, generator: Generator): number[] {
+  const found = new Set<number>()
+  for (let top = size - count; top < size; top++) {
+    const pick = generator.integer(top + 1)
+    found.add(found.has(pick) ? top : pick)
+  }
+  return [...found]
+}

@@ -1,0 +1,54 @@
+/** Experience replay: every batch is joined by one from a reservoir. */
+
+import { checkInteger } from '../../engine/check.js'
+import { cat } from '../../tensor/index.js'
+import type { Context } from '../context.js'
+import { Reservoir } from '../memory.js'
+import type { StateValue } from '../state.js'
+import type { Batch, Strategy } from '../strategy.js'
+
+/** Options of Er. */
+export interface ErOptions {
+  /** Examples kept; 200 by default. */
+  memory?: number
+  /** Examples drawn a step; as many as the batch has by default. */
+  replay?: number
+}
+
+/**
+ * ER (Chaudhry et al., arXiv 1902.10486; Riemer et al., arXiv 1810.11910): the loss is the mean over the
+ * batch and as many examples from the memory, which is filled by reservoir sampling after each step.
+ */
+export class Er implements Strategy {
+  readonly name = 'er'
+  readonly memory: Reservoir
+  readonly options: { memory: number; replay: number | undefined }
+
+  constructor({ memory = 200, replay }: ErOptions = {}) {
+    this.memory = new Reservoir(memory)
+    if (replay !== undefined) checkInteger(replay, 'replay', 1)
+    this.options = { memory, replay }
+  }
+
+  batch(c: Context, batch: Batch): Batch {
+    const old = this.memory.sample(this.options.replay ?? batch.tasks.length, c.generator)
+    if (!old) return batch
+    return {
+      inputs: cat([batch.inputs, old.inputs]),
+      targets: cat([batch.targets, old.targets]),
+      tasks: Int32Array.of(...batch.tasks, ...old.tasks),
+    }
+  }
+
+  afterStep(c: Context): void {
+    this.memory.offer(c.fresh, c.generator)
+  }
+
+  state(): StateValue {
+    return this.memory.state()
+  }
+
+  loadState(state: StateValue): void {
+    this.memory.loadState(state)
+  }
+}
