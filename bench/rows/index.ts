@@ -3,7 +3,8 @@
 import { rows as matmul } from './matmul.js'
 import { rows as optim } from './optim.js'
 import { rows as orthogonalize } from './orthogonalize.js'
+import { rows as random } from './random.js'
 import type { RowMaker } from './row.js'
 import { rows as train } from './train.js'
 
-export const rows: RowMaker[] = [...matmul, ...orthogonalize, ...optim, ...train]
+export const rows: RowMaker[] = [...matmul, ...orthogonalize, ...optim, ...random, ...train]

@@ -58,6 +58,12 @@ export interface Native {
   orthogonalizeAsync: AsyncBinding
   // probe.cpp
   probe: Binding
+  // random.cpp
+  randomUniform: Binding
+  randomNormal: Binding
+  randomIntegers: Binding
+  randomPermutation: Binding
+  dropout: Binding
   // reduce.cpp
   reduce: Binding
   cumulativeSum: Binding

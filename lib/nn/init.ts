@@ -2,12 +2,16 @@
 
 import { copyInto } from '../autograd/ops/memory.js'
 import { defaultGenerator, type Generator } from '../random/index.js'
+import { isFloating } from '../tensor/dtype.js'
 import { sizeOf } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 
-function draw(x: Tensor, value: () => number): Tensor {
-  const data = Float64Array.from({ length: x.size }, value)
-  return copyInto(x, Tensor.from({ data, shape: x.shape }))
+function draw(x: Tensor, kind: 'uniform' | 'normal', a: number, b: number, g: Generator): Tensor {
+  if (x.contiguous && isFloating(x.dtype)) return g.fill(x, kind, a, b)
+  const dense = g.fill(Tensor.empty(x.shape, 'float64'), kind, a, b)
+  copyInto(x, dense)
+  dense.dispose()
+  return x
 }
 
 /** Uniform in [low, high). */
@@ -16,11 +20,11 @@ export const uniform = (
   low: number,
   high: number,
   g: Generator = defaultGenerator(),
-): Tensor => draw(x, () => low + (high - low) * g.uniform())
+): Tensor => draw(x, 'uniform', low, high - low, g)
 
 /** Normal. */
 export const normal = (x: Tensor, mean = 0, std = 1, g: Generator = defaultGenerator()): Tensor =>
-  draw(x, () => mean + std * g.normal())
+  draw(x, 'normal', mean, std, g)
 
 /** Inputs and outputs of a weight [out, in, …window]. */
 export function fans(x: Tensor): [fanIn: number, fanOut: number] {

@@ -6,7 +6,6 @@ import type { Compute } from '../autograd/ops/products.js'
 import { checkChoice, checkInteger, checkNumber, wrong } from '../engine/check.js'
 import { DTypeError } from '../engine/errors.js'
 import { defaultGenerator, type Generator } from '../random/index.js'
-import { zeros } from '../tensor/create.js'
 import { isFloating } from '../tensor/dtype.js'
 import { Tensor } from '../tensor/tensor.js'
 import { fans, kaimingUniform, uniform } from './init.js'
@@ -152,11 +151,7 @@ export class Dropout extends Module {
   forward(x: Tensor): Tensor {
     if (!this.training || this.p === 0) return x
     if (!isFloating(x.dtype)) throw new DTypeError(`'x' has dtype ${x.dtype}, expected a float`)
-    const mask = zeros(x.shape, { dtype: x.dtype === 'float64' ? x.dtype : 'float32' })
-    const scale = this.p < 1 ? 1 / (1 - this.p) : 0
-    const { array } = mask
-    for (let i = 0; i < array.length; i++) array[i] = this.#generator.uniform() < this.p ? 0 : scale
-    return ops.mul(x, mask.to(x.dtype))
+    return ops.dropout(x, this.p, this.#generator)
   }
 }
 

@@ -1,11 +1,11 @@
 /** Random tensors. */
 
+import { cast } from '../autograd/ops/memory.js'
 import { checkInteger, wrong } from '../engine/check.js'
-import type { CreateOptions } from '../tensor/create.js'
-import { tensor } from '../tensor/create.js'
-import { checkShape, type Shape, sizeOf } from '../tensor/shape.js'
-import type { Tensor } from '../tensor/tensor.js'
-import { Generator } from './generator.js'
+import { type CreateOptions, checkDType } from '../tensor/create.js'
+import { checkShape, type Shape } from '../tensor/shape.js'
+import { Tensor } from '../tensor/tensor.js'
+import { filled, Generator } from './generator.js'
 
 export { Generator, philox } from './generator.js'
 
@@ -37,25 +37,30 @@ export interface RandomOptions extends CreateOptions {
   generator?: Generator
 }
 
-function fill(
+function draw(
+  kind: keyof typeof filled,
   shape: Shape,
-  { generator: g = generator, ...options }: RandomOptions,
-  draw: (g: Generator) => number,
+  a: number,
+  b: number,
+  { generator: g = generator, requiresGrad = false, ...options }: RandomOptions,
 ): Tensor {
-  const extents = checkShape(shape)
-  const values = Float64Array.from({ length: sizeOf(extents) }, () => draw(g))
-  return tensor(values, { ...options, shape: extents })
+  const dtype = checkDType(options.dtype ?? 'float32')
+  const direct = (filled[kind] as readonly string[]).includes(dtype)
+  const x = g.fill(Tensor.empty(checkShape(shape), direct ? dtype : 'float64'), kind, a, b)
+  const result = cast(x, dtype)
+  if (result !== x) x.dispose()
+  return requiresGrad ? result.requireGrad() : result
 }
 
-/** Uniform in [0, 1). */
+/** Uniform in [0, 1), 24 bits; float32 by default. */
 export const rand = (shape: Shape, options: RandomOptions = {}): Tensor =>
-  fill(shape, options, (g) => g.uniform())
+  draw('uniform', shape, 0, 1, options)
 
-/** Standard normal. */
+/** Standard normal; float32 by default. */
 export const randn = (shape: Shape, options: RandomOptions = {}): Tensor =>
-  fill(shape, options, (g) => g.normal())
+  draw('normal', shape, 0, 1, options)
 
-/** Integers in [low, high); int32 by default. */
+/** Integers in [low, high), at most 2^32 different ones; int32 by default. */
 export function randint(
   low: number,
   high: number,
@@ -65,5 +70,6 @@ export function randint(
   checkInteger(low, 'low')
   checkInteger(high, 'high')
   if (high <= low) wrong('high', `an integer above ${low}`, high)
-  return fill(shape, { dtype: 'int32', ...options }, (g) => low + g.integer(high - low))
+  checkInteger(high - low, 'high - low', 1, 2 ** 32)
+  return draw('integers', shape, low, high - low, { dtype: 'int32', ...options })
 }

@@ -21,7 +21,7 @@ function finish(x: Tensor, { requiresGrad = false }: CreateOptions): Tensor {
   return requiresGrad ? x.requireGrad() : x
 }
 
-function checkDType(dtype: unknown): DType {
+export function checkDType(dtype: unknown): DType {
   return typeof dtype === 'string' && dtype in dtypeCodes
     ? (dtype as DType)
     : wrong(

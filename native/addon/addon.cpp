@@ -15,6 +15,7 @@ void register_linalg(Exports& exports);
 void register_nn(Exports& exports);
 void register_optim(Exports& exports);
 void register_probe(Exports& exports);
+void register_random(Exports& exports);
 void register_reduce(Exports& exports);
 
 namespace {
@@ -80,6 +81,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   register_nn(exports);
   register_optim(exports);
   register_probe(exports);
+  register_random(exports);
   register_reduce(exports);
   return object;
 }

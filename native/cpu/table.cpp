@@ -15,6 +15,7 @@
   X(nn, scalar)                \
   X(optim, scalar)             \
   X(probe, scalar)             \
+  X(random, scalar)            \
   X(reduce, scalar)
 
 #if defined(__x86_64__)
@@ -33,6 +34,8 @@
   X(probe, avx512)            \
   X(probe, avx512bf16)        \
   X(probe, amx)               \
+  X(random, avx2)             \
+  X(random, avx512)           \
   X(reduce, avx2)             \
   X(reduce, avx512)
 #elif defined(__aarch64__)
@@ -42,6 +45,7 @@
   X(nn, neon)                 \
   X(optim, neon)              \
   X(probe, neon)              \
+  X(random, neon)             \
   X(reduce, neon)
 #else
 #define PALIMPSEST_SPECIAL(X)

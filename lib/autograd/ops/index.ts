@@ -1,6 +1,7 @@
 /** Operations that autograd follows, one file a group; Tensor's methods are names for them. */
 
 export * from './conv.js'
+export { dropout } from './dropout.js'
 export * from './elementwise.js'
 export * from './indexing.js'
 export * from './memory.js'

@@ -103,4 +103,31 @@ struct VecF64 {
   }
 };
 
+// 32-bit words, one in the lower half of each 64-bit lane; what the upper halves hold is undefined.
+struct Words {
+  static constexpr int width = 4;
+  __m256i v;
+
+  // first, first + 1, … in the order of lanes in which store4 takes them; all 64 bits count.
+  static Words count_from(uint64_t first) {
+    return {_mm256_add_epi64(_mm256_set1_epi64x(static_cast<int64_t>(first)),
+                             _mm256_setr_epi64x(0, 2, 1, 3))};
+  }
+  static Words set(uint32_t x) { return {_mm256_set1_epi64x(x)}; }
+  // The 64-bit products.
+  friend Words operator*(Words a, Words b) { return {_mm256_mul_epu32(a.v, b.v)}; }
+  // Upper halves.
+  friend Words upper(Words a) { return {_mm256_shuffle_epi32(a.v, 0xf5)}; }
+  friend Words xor3(Words a, Words b, Words c) {
+    return {_mm256_xor_si256(a.v, _mm256_xor_si256(b.v, c.v))};
+  }
+  // Four words of each lane, lanes one after the other.
+  static void store4(Words c0, Words c1, Words c2, Words c3, uint32_t* p) {
+    const __m256i a = _mm256_blend_epi32(c0.v, _mm256_slli_epi64(c1.v, 32), 0xaa);
+    const __m256i b = _mm256_blend_epi32(c2.v, _mm256_slli_epi64(c3.v, 32), 0xaa);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_unpacklo_epi64(a, b));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), _mm256_unpackhi_epi64(a, b));
+  }
+};
+
 }  // namespace palimpsest::cpu::avx2

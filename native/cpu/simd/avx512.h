@@ -168,4 +168,31 @@ inline void transpose(VecF64 (&lines)[8]) {
   for (int i = 0; i < 8; ++i) lines[i].v = _mm512_castsi512_pd(r[i]);
 }
 
+// 32-bit words, one in the lower half of each 64-bit lane; what the upper halves hold is undefined.
+struct Words {
+  static constexpr int width = 8;
+  __m512i v;
+
+  // first, first + 1, … in the order of lanes in which store4 takes them; all 64 bits count.
+  static Words count_from(uint64_t first) {
+    return {_mm512_add_epi64(_mm512_set1_epi64(static_cast<int64_t>(first)),
+                             _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7))};
+  }
+  static Words set(uint32_t x) { return {_mm512_set1_epi64(x)}; }
+  // The 64-bit products.
+  friend Words operator*(Words a, Words b) { return {_mm512_mul_epu32(a.v, b.v)}; }
+  // Upper halves. A shuffle: shifts share a port with the product.
+  friend Words upper(Words a) { return {_mm512_shuffle_epi32(a.v, _MM_PERM_DDBB)}; }
+  friend Words xor3(Words a, Words b, Words c) {
+    return {_mm512_ternarylogic_epi64(a.v, b.v, c.v, 0x96)};
+  }
+  // Four words of each lane, lanes one after the other.
+  static void store4(Words c0, Words c1, Words c2, Words c3, uint32_t* p) {
+    const __m512i a = _mm512_mask_shuffle_epi32(c0.v, 0xaaaa, c1.v, _MM_PERM_CCAA);
+    const __m512i b = _mm512_mask_shuffle_epi32(c2.v, 0xaaaa, c3.v, _MM_PERM_CCAA);
+    _mm512_storeu_si512(p, _mm512_unpacklo_epi64(a, b));
+    _mm512_storeu_si512(p + 16, _mm512_unpackhi_epi64(a, b));
+  }
+};
+
 }  // namespace palimpsest::cpu::avx512

@@ -142,6 +142,17 @@ inline float erf_f32(float x) {
   return a < 1.0f ? small : (x != x ? x : (x < 0.0f ? -large : large));
 }
 
+// Sine and cosine of |r| ≤ π/4.
+inline float sine_near_zero(float r) {
+  const float s = r * r;
+  return r + r * s * (-1.666666664e-01f + s * (8.333329386e-03f + s * (-1.983933484e-04f + s * 2.718311568e-06f)));
+}
+inline float cosine_near_zero(float r) {
+  const float s = r * r;
+  return 1.0f - 0.5f * s +
+         s * s * (4.166666662e-02f + s * (-1.388888375e-03f + s * (2.479952000e-05f + s * -2.721023690e-07f)));
+}
+
 // Sine of x + quadrant·π/2, reduced in float64: good to |x| = 1e6; beyond, the caller uses libm.
 inline float sin_f32(float x, int32_t quadrant) {
   constexpr double kMagic = 6755399441055744.0;  // 1.5·2^52
@@ -150,12 +161,8 @@ inline float sin_f32(float x, int32_t quadrant) {
   const double reduced = (wide - n * 1.5707963267341256) - n * 6.0771005065061922e-11;
   const float r = static_cast<float>(reduced);
   const int32_t q = static_cast<int32_t>(n) + quadrant;
-  const float s = r * r;
-  const float sine =
-      r + r * s * (-1.666666664e-01f + s * (8.333329386e-03f + s * (-1.983933484e-04f + s * 2.718311568e-06f)));
-  const float cosine =
-      1.0f - 0.5f * s +
-      s * s * (4.166666662e-02f + s * (-1.388888375e-03f + s * (2.479952000e-05f + s * -2.721023690e-07f)));
+  const float sine = sine_near_zero(r);
+  const float cosine = cosine_near_zero(r);
   const float y = (q & 1) != 0 ? cosine : sine;
   return (q & 2) != 0 ? -y : y;
 }

@@ -95,4 +95,30 @@ struct VecF64 {
   friend double sum(VecF64 a) { return vaddvq_f64(a.v); }
 };
 
+// 32-bit words, one in the lower half of each 64-bit lane; what the upper halves hold is undefined.
+struct Words {
+  static constexpr int width = 2;
+  uint64x2_t v;
+
+  // first, first + 1; all 64 bits count.
+  static Words count_from(uint64_t first) {
+    return {vcombine_u64(vcreate_u64(first), vcreate_u64(first + 1))};
+  }
+  static Words set(uint32_t x) { return {vdupq_n_u64(x)}; }
+  // The 64-bit products.
+  friend Words operator*(Words a, Words b) { return {vmull_u32(vmovn_u64(a.v), vmovn_u64(b.v))}; }
+  // Upper halves.
+  friend Words upper(Words a) { return {vshrq_n_u64(a.v, 32)}; }
+  friend Words xor3(Words a, Words b, Words c) { return {veorq_u64(a.v, veorq_u64(b.v, c.v))}; }
+  // Four words of each lane, lanes one after the other.
+  static void store4(Words c0, Words c1, Words c2, Words c3, uint32_t* p) {
+    const uint64x2_t a = vreinterpretq_u64_u32(
+        vtrn1q_u32(vreinterpretq_u32_u64(c0.v), vreinterpretq_u32_u64(c1.v)));
+    const uint64x2_t b = vreinterpretq_u64_u32(
+        vtrn1q_u32(vreinterpretq_u32_u64(c2.v), vreinterpretq_u32_u64(c3.v)));
+    vst1q_u32(p, vreinterpretq_u32_u64(vzip1q_u64(a, b)));
+    vst1q_u32(p + 4, vreinterpretq_u32_u64(vzip2q_u64(a, b)));
+  }
+};
+
 }  // namespace palimpsest::cpu::neon

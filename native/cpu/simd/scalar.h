@@ -53,4 +53,26 @@ struct VecF32 : Vec<float> {
 };
 using VecF64 = Vec<double>;
 
+
+// A 32-bit word in the lower half of 64 bits; what the upper half holds is undefined.
+struct Words {
+  static constexpr int width = 1;
+  uint64_t v;
+
+  static Words count_from(uint64_t first) { return {first}; }
+  static Words set(uint32_t x) { return {x}; }
+  // The 64-bit product.
+  friend Words operator*(Words a, Words b) {
+    return {static_cast<uint64_t>(static_cast<uint32_t>(a.v)) * static_cast<uint32_t>(b.v)};
+  }
+  friend Words upper(Words a) { return {a.v >> 32}; }
+  friend Words xor3(Words a, Words b, Words c) { return {a.v ^ b.v ^ c.v}; }
+  static void store4(Words c0, Words c1, Words c2, Words c3, uint32_t* p) {
+    p[0] = static_cast<uint32_t>(c0.v);
+    p[1] = static_cast<uint32_t>(c1.v);
+    p[2] = static_cast<uint32_t>(c2.v);
+    p[3] = static_cast<uint32_t>(c3.v);
+  }
+};
+
 }  // namespace palimpsest::cpu::scalar

@@ -8,6 +8,7 @@
 #include "palimpsest/kernels/nn.h"
 #include "palimpsest/kernels/optim.h"
 #include "palimpsest/kernels/probe.h"
+#include "palimpsest/kernels/random.h"
 #include "palimpsest/kernels/reduce.h"
 
 namespace palimpsest {
@@ -20,6 +21,7 @@ struct KernelTable {
   NnKernels nn;
   OptimKernels optim;
   ProbeKernels probe;
+  RandomKernels random;
   ReduceKernels reduce;
 };
 
