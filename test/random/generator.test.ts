@@ -61,7 +61,8 @@ test('single draws are the entries of tensors, whatever the position', async (t)
   }
   const wide = randn([50], { generator: new Generator(1), dtype: 'float64' })
   const narrow = randn([50], { generator: new Generator(1) })
-  t.ok(wide.sub(narrow.to('float64')).abs().max().item() < 1e-5)
+  // Float32 rounds the word of the radius to 24 bits, which shows most where the radius is small.
+  t.ok(wide.sub(narrow.to('float64')).abs().max().item() < 1e-4)
 })
 
 test('a seed gives the same numbers, and a position goes on', async (t) => {
