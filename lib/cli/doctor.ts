@@ -45,7 +45,10 @@ export function doctor({ json = false }: { json?: boolean }): number {
     ...binaryInUse(),
     cpu: native.cpu(),
     devices: devices(),
-    cuda: 'not part of this build',
+    cuda: devices()
+      .filter(({ id }) => id.startsWith('cuda'))
+      .map(({ id, name, reason }) => `${id}: ${reason ?? name}`)
+      .join('; '),
     checks,
   }
   const good = Object.values(checks).every(Boolean)

@@ -1,8 +1,11 @@
 /** What there is to compute on. */
 
 import { totalmem } from 'node:os'
-import { checkInteger } from './check.js'
-import { native } from './native.js'
+import { checkInteger, checkNumber } from './check.js'
+import { type DeviceMemory, native } from './native.js'
+import { openDevice, pluginDevices } from './plugins.js'
+
+export type { DeviceMemory } from './native.js'
 
 /** A device that tensors can live on, or one that could not be used. */
 export interface DeviceInfo {
@@ -18,7 +21,10 @@ export interface DeviceInfo {
   reason?: string
 }
 
-/** All devices of this machine; the first is the CPU. */
+/**
+ * All devices of this machine; the first is the CPU. One that cannot be used has a `reason`; where
+ * there is no GPU at all, 'cuda' is listed with the reason why.
+ */
 export function devices(): DeviceInfo[] {
   const { name, level, features } = native.cpu()
   return [
@@ -29,8 +35,27 @@ export function devices(): DeviceInfo[] {
       threads: native.threads(),
       memoryBytes: totalmem(),
     },
+    ...pluginDevices(),
   ]
 }
+
+/**
+ * How a device's memory is used, in bytes. What tensors and scratch memory gave back is kept for the
+ * next request; `limit`, where given, is the most that both together may take from now on.
+ */
+export function deviceMemory(device: string, limit?: number): DeviceMemory {
+  const { number } = openDevice(device)
+  return limit === undefined
+    ? native.deviceMemory(number)
+    : native.deviceMemory(number, checkNumber(limit, 'limit', 0))
+}
+
+/** Gives a device's unused memory back to it. */
+export const emptyCache = (device: string): void => native.trimDevice(openDevice(device).number)
+
+/** Waits until a device has done all that it was asked for. */
+export const synchronize = (device: string): void =>
+  native.synchronizeDevice(openDevice(device).number)
 
 /** The number of threads that operations of this Node environment use; at first the physical cores. */
 export const threads = (): number => native.threads()

@@ -3,8 +3,42 @@
 import { errorOf } from './errors.js'
 import { load } from './loader.js'
 
-/** Memory that the engine can reach: on the CPU a typed array. */
-export type NativeBuffer = Float32Array | Float64Array | Uint16Array | Int32Array | Uint8Array
+/** Memory on a device, opaque to JavaScript. */
+export interface DeviceBuffer {
+  readonly [deviceBuffer]: true
+}
+declare const deviceBuffer: unique symbol
+
+/** Memory on the CPU. */
+export type HostBuffer = Float32Array | Float64Array | Uint16Array | Int32Array | Uint8Array
+
+/** Memory that the engine can reach: a typed array on the CPU, an opaque handle elsewhere. */
+export type NativeBuffer = HostBuffer | DeviceBuffer
+
+/** What a plugin says of one of its devices. */
+export interface PluginDevice {
+  name: string
+  /** Separated by commas. */
+  features: string
+  memoryBytes: number
+  /** Why it cannot be used; empty where it can. */
+  reason: string
+}
+
+/** A device's memory as the engine keeps it, in bytes. */
+export interface DeviceMemory {
+  /** Handed out. */
+  inUse: number
+  /** Kept to be handed out again. */
+  cached: number
+  /** The most that was ever handed out. */
+  peak: number
+  /** What inUse and cached together stay below. */
+  limit: number
+  requests: number
+  /** Requests that needed no new memory. */
+  reused: number
+}
 
 /** An asynchronous call under way. */
 export interface NativeJob {
@@ -33,6 +67,21 @@ export interface Native {
   maxPoolBackward: Binding
   avgPool: Binding
   avgPoolBackward: Binding
+  // device.cpp
+  pluginDevices(path: string): PluginDevice[] | string
+  openDevice(path: string, index: number): number
+  allocateBuffer(device: number, bytes: number): DeviceBuffer
+  releaseBuffer(buffer: DeviceBuffer): void
+  upload(buffer: DeviceBuffer, array: HostBuffer): void
+  download(buffer: DeviceBuffer, byteOffset: number, array: HostBuffer): void
+  downloadAsync<T extends HostBuffer>(
+    buffer: DeviceBuffer,
+    byteOffset: number,
+    array: T,
+  ): Promise<T>
+  deviceMemory(device: number, limit?: number): DeviceMemory
+  trimDevice(device: number): void
+  synchronizeDevice(device: number): void
   // elementwise.cpp
   unary: Binding
   binary: Binding

@@ -52,13 +52,13 @@ export async function matmulAsync(
     'float32',
     'bfloat16',
   ] as const)
-  const out = Tensor.empty([x.shape[0] as number, y.shape[1] as number], x.dtype)
+  const out = Tensor.empty([x.shape[0] as number, y.shape[1] as number], x.dtype, x.device)
   await runAsync(
     () => {
       begin()
       for (const matrix of [x, y, out]) view(matrix)
       for (const value of [1, 0, 0, compute === 'bfloat16' ? 1 : 0]) number(value)
-      return native.matmulAsync(x.array, y.array, out.array, null)
+      return native.matmulAsync(x.buffer, y.buffer, out.buffer, null)
     },
     { signal },
   )

@@ -63,7 +63,7 @@ function prepare(value: ArrayLike, options: OrthogonalizeOptions) {
   checkNumber(eps, 'eps', 0, 1)
   const batch =
     x.rank > 3 ? x.detach().reshape(-1, x.shape.at(-2) as number, x.shape.at(-1) as number) : x
-  const out = Tensor.empty(batch.shape, x.dtype === 'bfloat16' ? 'bfloat16' : 'float32')
+  const out = Tensor.empty(batch.shape, x.dtype === 'bfloat16' ? 'bfloat16' : 'float32', x.device)
   const write = () => {
     begin()
     view(batch)
@@ -76,7 +76,7 @@ function prepare(value: ArrayLike, options: OrthogonalizeOptions) {
     writeSteps(schedule)
   }
   return {
-    input: batch.array,
+    input: batch.buffer,
     out,
     write,
     result: () => (x.rank > 3 ? out.reshape(...x.shape) : out),
@@ -94,7 +94,7 @@ function prepare(value: ArrayLike, options: OrthogonalizeOptions) {
 export function orthogonalize(x: ArrayLike, options: OrthogonalizeOptions = {}): Tensor {
   const { input, out, write, result } = prepare(x, options)
   write()
-  native.orthogonalize(input, out.array)
+  native.orthogonalize(input, out.buffer)
   return result()
 }
 
@@ -107,7 +107,7 @@ export async function orthogonalizeAsync(
   await runAsync(
     () => {
       write()
-      return native.orthogonalizeAsync(input, out.array)
+      return native.orthogonalizeAsync(input, out.buffer)
     },
     { signal },
   )

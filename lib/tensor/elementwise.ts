@@ -90,7 +90,7 @@ function writeOperand(operand: Tensor | number, shape: Shape): number {
   return 0
 }
 
-const bufferOf = (operand: Tensor | number) => (typeof operand === 'number' ? null : operand.array)
+const bufferOf = (operand: Tensor | number) => (typeof operand === 'number' ? null : operand.buffer)
 
 /** op(x) into a tensor that is there. */
 export function unaryInto(op: UnaryName, x: Tensor, out: Tensor): Tensor {
@@ -98,13 +98,13 @@ export function unaryInto(op: UnaryName, x: Tensor, out: Tensor): Tensor {
   writeOperand(x, out.shape)
   view(out)
   number(unaryCodes[op])
-  native.unary(x.array, out.array)
+  native.unary(x.buffer, out.buffer)
   return out
 }
 
 /** op(x); floats are what functions like exp give for integers. */
 export function unary(op: UnaryName, x: Tensor, dtype: DType = x.dtype): Tensor {
-  return unaryInto(op, x, Tensor.empty(x.shape, dtype))
+  return unaryInto(op, x, Tensor.empty(x.shape, dtype, x.device))
 }
 
 /** op(a, b) into a tensor that is there. */
@@ -115,11 +115,12 @@ export function binaryInto(
   out: Tensor,
 ): Tensor {
   begin()
-  const constant = writeOperand(a, out.shape) + writeOperand(b, out.shape)
+  const first = writeOperand(a, out.shape)
+  const second = writeOperand(b, out.shape)
   view(out)
   number(binaryCodes[op])
-  number(constant)
-  native.binary(bufferOf(a), bufferOf(b), out.array)
+  number(typeof a === 'number' ? first : second)
+  native.binary(bufferOf(a), bufferOf(b), out.buffer)
   return out
 }
 
@@ -162,7 +163,8 @@ export function binary(op: BinaryName, a: Tensor | number, b: Tensor | number): 
       : typeof b === 'number' || sameShape(a.shape, b.shape)
         ? a.shape
         : broadcastShapes(a.shape, b.shape)
-  return binaryInto(op, a, b, Tensor.empty(shape, resultType(op, a, b)))
+  const device = (typeof a === 'number' ? (b as Tensor) : a).device
+  return binaryInto(op, a, b, Tensor.empty(shape, resultType(op, a, b), device))
 }
 
 /** condition ? a : b. */
@@ -178,7 +180,7 @@ export function where(condition: Tensor, a: Tensor | number, b: Tensor | number)
       : typeof b === 'number'
         ? withNumber(a.dtype, b)
         : promote(a.dtype, b.dtype)
-  const out = Tensor.empty(shape, dtype)
+  const out = Tensor.empty(shape, dtype, condition.device)
   begin()
   writeOperand(condition, shape)
   const first = writeOperand(a, shape)
@@ -186,6 +188,6 @@ export function where(condition: Tensor, a: Tensor | number, b: Tensor | number)
   view(out)
   number(first)
   number(second)
-  native.where(condition.array, bufferOf(a), bufferOf(b), out.array)
+  native.where(condition.buffer, bufferOf(a), bufferOf(b), out.buffer)
   return out
 }

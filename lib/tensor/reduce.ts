@@ -35,24 +35,24 @@ export function reduce(
     shape[axis] = 1
     mask |= 1 << axis
   }
-  const out = Tensor.empty(shape, dtype)
+  const out = Tensor.empty(shape, dtype, x.device)
   begin()
   view(x)
   view(out)
   number(names.indexOf(op))
   number(mask)
-  native.reduce(x.array, out.array)
+  native.reduce(x.buffer, out.buffer)
   return out
 }
 
 /** Running sums along an axis. */
 export function cumulativeSum(x: Tensor, axis: number): Tensor {
-  const out = Tensor.empty(x.shape, x.dtype)
+  const out = Tensor.empty(x.shape, x.dtype, x.device)
   begin()
   view(x)
   view(out)
   number(axis)
-  native.cumulativeSum(x.array, out.array)
+  native.cumulativeSum(x.buffer, out.buffer)
   return out
 }
 
@@ -60,5 +60,5 @@ export function cumulativeSum(x: Tensor, axis: number): Tensor {
 export function allFinite(x: Tensor): boolean {
   begin()
   view(x)
-  return native.allFinite(x.array) === 1
+  return native.allFinite(x.buffer) === 1
 }

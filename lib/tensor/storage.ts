@@ -1,11 +1,13 @@
 /**
- * Memory of tensors: a typed array that several views may share. What the package allocated itself
+ * Memory of tensors, shared by views: a typed array on the CPU, a handle on another device. What the package allocated itself
  * is recycled when the last view is disposed, so that a training step reuses the memory of the one
  * before; what a user handed in, or saw through `data`, never is.
  */
 
 import { DeviceError } from '../engine/errors.js'
-import { arrayTypes, type DType, dtypeCodes, type TypedArray } from './dtype.js'
+import { type DeviceBuffer, type NativeBuffer, native } from '../engine/native.js'
+import { openDevice } from '../engine/plugins.js'
+import { arrayTypes, bytesOf, type DType, dtypeCodes, type TypedArray } from './dtype.js'
 
 /** Recycled arrays by dtype and length. */
 const shelves = new Map<number, TypedArray[]>()
@@ -17,14 +19,30 @@ export class Storage {
   references = 1
 
   constructor(
-    readonly array: TypedArray,
+    /** What native calls take. */
+    readonly buffer: NativeBuffer,
     readonly key: number,
     /** False once somebody outside can hold the array. */
     public recyclable: boolean,
+    readonly device = 'cpu',
   ) {}
+
+  /** The typed array; throws DeviceError where the memory is a device's. */
+  get array(): TypedArray {
+    if (this.device !== 'cpu') {
+      throw new DeviceError(
+        `a tensor on '${this.device}' has no memory that JavaScript can see: use read(), toArray() or to('cpu')`,
+      )
+    }
+    return this.buffer as TypedArray
+  }
 
   release(): void {
     if (--this.references > 0 || !this.recyclable) return
+    if (this.device !== 'cpu') {
+      native.releaseBuffer(this.buffer as DeviceBuffer)
+      return
+    }
     const bytes = this.array.byteLength
     if (shelvedBytes + bytes > shelfLimit) clearRecycled()
     if (bytes > shelfLimit) return
@@ -37,8 +55,16 @@ export class Storage {
 
 const keyOf = (dtype: DType, length: number) => length * 8 + dtypeCodes[dtype]
 
-/** Memory for `length` elements: what they hold is undefined unless `zero`. */
-export function allocate(dtype: DType, length: number, zero = false): Storage {
+/** Memory for `length` elements on a device: what they hold is undefined. */
+function allocateOn(device: string, dtype: DType, length: number): Storage {
+  const { id, number } = openDevice(device)
+  const bytes = length * bytesOf(dtype)
+  return new Storage(native.allocateBuffer(number, bytes), -1, true, id)
+}
+
+/** Memory for `length` elements: what they hold is undefined unless `zero` (CPU only). */
+export function allocate(dtype: DType, length: number, zero = false, device = 'cpu'): Storage {
+  if (device !== 'cpu') return allocateOn(device, dtype, length)
   const key = keyOf(dtype, length)
   const recycled = shelves.get(key)?.pop()
   if (recycled) {

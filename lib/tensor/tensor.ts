@@ -5,7 +5,9 @@ import { backward } from '../autograd/backward.js'
 import * as ops from '../autograd/ops/index.js'
 import type { Node } from '../autograd/tape.js'
 import { wrong } from '../engine/check.js'
-import { ArgumentError, DeviceError, DisposedError, ShapeError } from '../engine/errors.js'
+import { ArgumentError, DisposedError, ShapeError } from '../engine/errors.js'
+import type { NativeBuffer } from '../engine/native.js'
+import { deviceId } from '../engine/plugins.js'
 import { bytesOf, type DType, dtypeCodes, isFloating, type TypedArray } from './dtype.js'
 import { type ArrayLike, describe, toNdarray } from './interop.js'
 import { track } from './scope.js'
@@ -26,8 +28,8 @@ export class Tensor {
   readonly dtype: DType
   /** Index of element [0, …, 0] in the storage. */
   readonly offset: number
-  /** Where the elements are: 'cpu'. */
-  readonly device: string = 'cpu'
+  /** Where the elements are: 'cpu', 'cuda:0' … */
+  readonly device: string
   /** Whether `backward()` shall find this tensor's gradient. */
   requiresGrad = false
   /** Survives the scope that it was made in. */
@@ -47,6 +49,7 @@ export class Tensor {
     offset = 0,
   ) {
     this.#storage = storage
+    this.device = storage.device
     this.dtype = dtype
     this.shape = shape
     this.strides = strides
@@ -57,8 +60,8 @@ export class Tensor {
   // ---- making ------------------------------------------------------------------------------------
 
   /** A new tensor whose elements are undefined. */
-  static empty(shape: Shape, dtype: DType = 'float32'): Tensor {
-    return new Tensor(allocate(dtype, sizeOf(shape)), dtype, shape)
+  static empty(shape: Shape, dtype: DType = 'float32', device = 'cpu'): Tensor {
+    return new Tensor(allocate(dtype, sizeOf(shape), false, device), dtype, shape)
   }
 
   /**
@@ -83,6 +86,11 @@ export class Tensor {
   /** The whole typed array that views share; element i of a contiguous tensor is at offset + i. */
   get array(): TypedArray {
     return this.storage.array
+  }
+
+  /** The memory that views share, as native calls take it from any device. */
+  get buffer(): NativeBuffer {
+    return this.storage.buffer
   }
 
   get dtypeCode(): number {
@@ -127,9 +135,10 @@ export class Tensor {
         `a view of shape ${shownShape(this.shape)} and strides ${shownShape(this.strides)} is not contiguous: use clone() or toArray()`,
       )
     }
+    const { array } = storage
     storage.recyclable = false
-    if (this.offset === 0 && storage.array.length === size) return storage.array
-    return storage.array.subarray(this.offset, this.offset + size)
+    if (this.offset === 0 && array.length === size) return array
+    return array.subarray(this.offset, this.offset + size)
   }
 
   /** The elements as nested arrays of numbers (bool as 0 and 1). */
@@ -148,20 +157,19 @@ export class Tensor {
     if (this.size !== 1) {
       throw new ShapeError(`item() needs one element, but the shape is ${shownShape(this.shape)}`)
     }
-    if (this.dtype === 'float32' || this.dtype === 'float64')
+    if (this.device === 'cpu' && (this.dtype === 'float32' || this.dtype === 'float64'))
       return this.array[this.offset] as number
     return ops.numbers(this)[0] as number
   }
 
   /** A copy of the elements, from any device. */
   async read(): Promise<TypedArray> {
-    const copy = ops.copy(this)
-    return copy.data
+    return ops.read(this)
   }
 
   /** An ndarray over the same memory. bfloat16 shows its bits. */
   toNdarray(): NdArray<TypedArray> {
-    this.storage.recyclable = false
+    if (this.array) this.storage.recyclable = false
     return toNdarray(this)
   }
 
@@ -204,9 +212,8 @@ export class Tensor {
   to(target: DType | (string & {})): Tensor {
     if (target === this.dtype || target === this.device) return this
     if (target in dtypeCodes) return ops.cast(this, target as DType)
-    if (/^(cpu|cuda(:\d+)?)$/.test(target)) {
-      throw new DeviceError(`there is no device '${target}': see devices()`)
-    }
+    const device = typeof target === 'string' ? deviceId(target) : null
+    if (device !== null) return device === this.device ? this : ops.toDevice(this, device)
     return wrong('target', 'a dtype or a device', target)
   }
 

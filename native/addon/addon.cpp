@@ -9,6 +9,7 @@ namespace palimpsest::addon {
 
 // One line for each file of this folder that holds bindings.
 void register_conv(Exports& exports);
+void register_device(Exports& exports);
 void register_elementwise(Exports& exports);
 void register_io(Exports& exports);
 void register_linalg(Exports& exports);
@@ -75,6 +76,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   exports.set("threads", threads);
   exports.set("cpu", cpu);
   register_conv(exports);
+  register_device(exports);
   register_elementwise(exports);
   register_io(exports);
   register_linalg(exports);

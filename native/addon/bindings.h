@@ -21,6 +21,8 @@ Status guarded(const Body& body) {
     return body();
   } catch (const Refused& refused) {
     return refused.status;
+  } catch (const NotOnDevice& refused) {
+    return refused.status;
   } catch (const std::bad_alloc&) {
     return {Code::device, "out of memory"};
   } catch (const std::exception& error) {
@@ -36,8 +38,7 @@ napi_value call_sync(napi_env env, napi_callback_info info) {
   Call call(env, info, instance, Call::Mode::sync);
   const Status status = guarded([&] {
     auto work = kBinding(call);
-    Context context = instance.engine.context();
-    return work(context);
+    return instance.run(call.device(), nullptr, work);
   });
   if (status.ok()) return call.results(env);
   napi_throw(env, to_error(env, status));
@@ -70,9 +71,9 @@ class Job final : public Napi::AsyncWorker {
 
  protected:
   void Execute() override {
-    status_ = guarded([&] {
-      Context context = instance_.engine.context(&abort_);
-      return work_(context);
+    status_ = guarded([&]() -> Status {
+      PALIMPSEST_TRY(instance_.run(call_->device(), &abort_, work_));
+      return call_->device() == nullptr ? Status() : call_->device()->synchronize();
     });
   }
   void OnOK() override {

@@ -1,8 +1,11 @@
 #include "addon/call.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 #include <string>
+#include <utility>
 
 namespace palimpsest::addon {
 namespace {
@@ -35,12 +38,18 @@ std::string quoted(const char* name) {
 struct Buffer {
   std::byte* data;
   size_t length;  // elements
+  std::shared_ptr<Device> device;
 };
 
 Buffer buffer_of(napi_env env, napi_value value, const char* name, DType dtype) {
   bool is_typed_array = false;
   napi_is_typedarray(env, value, &is_typed_array);
-  if (!is_typed_array) refuse(Code::argument, quoted(name) + " must be a typed array");
+  if (!is_typed_array) {
+    const DeviceBuffer* buffer = device_buffer_of(env, value);
+    if (buffer == nullptr) refuse(Code::argument, quoted(name) + " must be a typed array");
+    if (buffer->data == nullptr) refuse(Code::disposed, quoted(name) + " is a disposed buffer");
+    return {buffer->data, buffer->bytes / size_of(dtype), buffer->device};
+  }
   napi_typedarray_type type;
   size_t length = 0;
   void* data = nullptr;
@@ -56,10 +65,28 @@ Buffer buffer_of(napi_env env, napi_value value, const char* name, DType dtype) 
       refuse(Code::disposed, quoted(name) + " is a detached buffer");
     }
   }
-  return {static_cast<std::byte*>(data), length};
+  return {static_cast<std::byte*>(data), length, nullptr};
 }
 
+constexpr napi_type_tag kDeviceBufferTag = {0x8f1c5a0e3b7d4962, 0xb42e6d91a7c05f38};
+
 }  // namespace
+
+DeviceBuffer* device_buffer_of(napi_env env, napi_value value) {
+  napi_valuetype type;
+  bool tagged = false;
+  void* data = nullptr;
+  if (napi_typeof(env, value, &type) != napi_ok || type != napi_external ||
+      napi_check_object_type_tag(env, value, &kDeviceBufferTag, &tagged) != napi_ok || !tagged ||
+      napi_get_value_external(env, value, &data) != napi_ok) {
+    return nullptr;
+  }
+  return static_cast<DeviceBuffer*>(data);
+}
+
+void tag_device_buffer(napi_env env, napi_value value) {
+  napi_type_tag_object(env, value, &kDeviceBufferTag);
+}
 
 Napi::Value to_error(Napi::Env env, const Status& status) {
   const auto* instance = env.GetInstanceData<Instance>();
@@ -140,6 +167,7 @@ View Call::read_view(napi_value value, const char* name, Access access) {
   }
   const size_t width = size_of(view.dtype);
   if (empty) {
+    place(buffer.device.get(), name);
     view.data = buffer.data;
     return view;
   }
@@ -154,6 +182,7 @@ View Call::read_view(napi_value value, const char* name, Access access) {
       }
     }
   }
+  place(buffer.device.get(), name);
   if (mode_ == Mode::sync) {
     view.data = buffer.data + static_cast<size_t>(offset) * width;
     return view;
@@ -163,18 +192,56 @@ View Call::read_view(napi_value value, const char* name, Access access) {
   const auto first = static_cast<size_t>(low);
   const auto last = static_cast<size_t>(high);
   Copy copy;
-  copy.owner = Napi::Persistent(Napi::Object(env_, value));
+  copy.owner = Napi::Persistent(Napi::Value(env_, value));
   copy.argument_offset = first * width;
   copy.size = (last - first + 1) * width;
-  copy.bytes = std::make_unique_for_overwrite<std::byte[]>(copy.size);
+  copy.device = buffer.device;
   copy.access = access;
+  copy.bytes = static_cast<std::byte*>(copy.device ? copy.device->memory().allocate(copy.size)
+                                                   : std::malloc(copy.size));
+  if (copy.bytes == nullptr) throw std::bad_alloc();
   // A strided output keeps what lies between its elements.
   if (access != Access::write || !view.contiguous()) {
-    std::memcpy(copy.bytes.get(), buffer.data + copy.argument_offset, copy.size);
+    const std::byte* from = buffer.data + copy.argument_offset;
+    if (copy.device) {
+      if (Status status = copy.device->copy(copy.bytes, from, copy.size); !status.ok()) {
+        throw Refused{std::move(status)};
+      }
+    } else {
+      std::memcpy(copy.bytes, from, copy.size);
+    }
   }
-  view.data = copy.bytes.get() + (static_cast<size_t>(offset) - first) * width;
+  view.data = copy.bytes + (static_cast<size_t>(offset) - first) * width;
   copies_.push_back(std::move(copy));
   return view;
+}
+
+Call::Copy::Copy(Copy&& other) noexcept
+    : owner(std::move(other.owner)),
+      argument_offset(other.argument_offset),
+      device(std::move(other.device)),
+      bytes(std::exchange(other.bytes, nullptr)),
+      size(other.size),
+      access(other.access) {}
+
+Call::Copy::~Copy() {
+  if (device) {
+    device->memory().release(bytes);
+  } else {
+    std::free(bytes);
+  }
+}
+
+// All buffers of a call lie on one device.
+void Call::place(Device* device, const char* name) {
+  if (placed_ != nullptr && device != device_) {
+    const auto id = [](const Device* d) { return d == nullptr ? std::string("cpu") : d->id(); };
+    refuse(Code::device, quoted(name) + " is on " + id(device) + " but " + quoted(placed_) + " on " +
+                             id(device_) + ": bring them together with to()");
+  }
+  if (placed_ != nullptr) return;
+  device_ = device;
+  placed_ = name;
 }
 
 double* Call::result() {
@@ -192,6 +259,13 @@ Napi::Value Call::results(Napi::Env env) const {
 
 void Call::publish_outputs(Napi::Env env) {
   const auto destination = [env](const Copy& copy) {
+    if (copy.device) {
+      const DeviceBuffer* buffer = device_buffer_of(env, copy.owner.Value());
+      if (buffer->data == nullptr) {
+        refuse(Code::disposed, "a tensor was disposed while an asynchronous call used it");
+      }
+      return buffer->data + copy.argument_offset;
+    }
     const auto array = copy.owner.Value().As<Napi::TypedArray>();
     Napi::ArrayBuffer buffer = array.ArrayBuffer();
     auto* start = static_cast<std::byte*>(buffer.Data());
@@ -205,7 +279,13 @@ void Call::publish_outputs(Napi::Env env) {
     if (copy.access != Access::read) destination(copy);  // all or none
   }
   for (const Copy& copy : copies_) {
-    if (copy.access != Access::read) std::memcpy(destination(copy), copy.bytes.get(), copy.size);
+    if (copy.access == Access::read) continue;
+    if (!copy.device) {
+      std::memcpy(destination(copy), copy.bytes, copy.size);
+    } else if (Status status = copy.device->copy(destination(copy), copy.bytes, copy.size);
+               !status.ok()) {
+      throw Refused{std::move(status)};
+    }
   }
 }
 

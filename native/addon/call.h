@@ -17,6 +17,7 @@
 #include <memory>
 #include <vector>
 
+#include "palimpsest/device.h"
 #include "palimpsest/engine.h"
 #include "palimpsest/status.h"
 #include "palimpsest/view.h"
@@ -32,8 +33,32 @@ struct Instance {
   // Asynchronous calls under way, by number, with the flag that aborts them.
   std::vector<std::pair<uint32_t, std::atomic<bool>*>> jobs;
   uint32_t next_job = 1;
+  // Devices that were opened; JavaScript knows them by their place here.
+  std::vector<std::shared_ptr<Device>> devices;
+
+  // Runs work where its buffers are: on the CPU where `device` is null.
+  template <typename Work>
+  Status run(Device* device, const std::atomic<bool>* abort, Work& work) {
+    if (device != nullptr) {
+      Device::Lease lease(*device, abort);
+      return work(lease.context);
+    }
+    Context context = engine.context(abort);
+    return work(context);
+  }
 };
 inline constexpr size_t kBlockLength = size_t{1} << 16;
+
+// Memory of a device, held by JavaScript as an external value.
+struct DeviceBuffer {
+  std::shared_ptr<Device> device;
+  std::byte* data;  // null once released
+  size_t bytes;
+};
+// The buffer that a JavaScript value holds, or null where it holds none.
+DeviceBuffer* device_buffer_of(napi_env env, napi_value value);
+// Marks an external value as one of ours.
+void tag_device_buffer(napi_env env, napi_value value);
 
 // Thrown while arguments are read; becomes a typed JavaScript error.
 struct Refused {
@@ -76,20 +101,29 @@ class Call {
   // A number that the work may set; the call returns it (an array of them where there are several).
   double* result();
 
+  // Where the buffers are: null for the CPU.
+  Device* device() const { return device_; }
+
   // For the asynchronous form.
   void publish_outputs(Napi::Env env);  // copies outputs back; throws Refused if one is detached
   Napi::Value results(Napi::Env env) const;
 
  private:
   struct Copy {
-    Napi::ObjectReference owner;  // the typed array
-    size_t argument_offset;       // bytes from its start
-    std::unique_ptr<std::byte[]> bytes;
+    Napi::Reference<Napi::Value> owner;  // the typed array or device buffer
+    size_t argument_offset;              // bytes from its start
+    std::shared_ptr<Device> device;      // null: host memory
+    std::byte* bytes;
     size_t size;
     Access access;
+
+    Copy() = default;
+    Copy(Copy&& other) noexcept;
+    ~Copy();
   };
 
   napi_value next_argument(const char* name);
+  void place(Device* device, const char* name);
   View read_view(napi_value buffer, const char* name, Access access);
 
   static constexpr size_t kMaxArguments = 32;
@@ -105,6 +139,8 @@ class Call {
   double results_[kMaxResults] = {};
   size_t result_count_ = 0;
   std::vector<Copy> copies_;
+  Device* device_ = nullptr;
+  const char* placed_ = nullptr;  // the first buffer's name
 };
 
 }  // namespace palimpsest::addon

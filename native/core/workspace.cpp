@@ -13,17 +13,19 @@ constexpr size_t kSmallestBlock = size_t{1} << 20;
 
 constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-void* allocate_host(size_t bytes) {
+void* allocate_host(void*, size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
   return std::aligned_alloc(alignment, round_up(bytes, alignment));
 }
 
+void release_host(void*, void* pointer) { std::free(pointer); }
+
 }  // namespace
 
-const MemorySource kHostMemory = {allocate_host, std::free};
+const MemorySource kHostMemory = {allocate_host, release_host};
 
 Workspace::~Workspace() {
-  for (const Block& block : blocks_) source_.release(block.data);
+  for (const Block& block : blocks_) source_.release(source_.owner, block.data);
 }
 
 Workspace& Workspace::local() {
@@ -37,7 +39,7 @@ void* Workspace::take_bytes(size_t bytes) {
   while (block_ < blocks_.size() && used_ + bytes > blocks_[block_].size) {
     if (used_ == 0) {
       // An untouched block that is too small is of no use to anyone above: replace it.
-      source_.release(blocks_[block_].data);
+      source_.release(source_.owner, blocks_[block_].data);
       blocks_.erase(blocks_.begin() + static_cast<std::ptrdiff_t>(block_));
     } else {
       ++block_;
@@ -47,7 +49,7 @@ void* Workspace::take_bytes(size_t bytes) {
   if (block_ == blocks_.size()) {
     const size_t size = std::max({bytes, kSmallestBlock, reserved_bytes() / 2});
     blocks_.reserve(blocks_.size() + 1);
-    void* data = source_.allocate(size);
+    void* data = source_.allocate(source_.owner, size);
     if (data == nullptr) throw std::bad_alloc();
     blocks_.push_back({static_cast<std::byte*>(data), size});
     used_ = 0;
@@ -57,6 +59,11 @@ void* Workspace::take_bytes(size_t bytes) {
   return result;
 }
 
+void Workspace::reserve(size_t bytes) {
+  const Scope scope(*this);
+  take_bytes(bytes);
+}
+
 size_t Workspace::reserved_bytes() const {
   size_t sum = 0;
   for (const Block& block : blocks_) sum += block.size;
@@ -64,7 +71,7 @@ size_t Workspace::reserved_bytes() const {
 }
 
 void Workspace::trim() {
-  for (const Block& block : blocks_) source_.release(block.data);
+  for (const Block& block : blocks_) source_.release(source_.owner, block.data);
   blocks_.clear();
   block_ = 0;
   used_ = 0;

@@ -67,23 +67,32 @@ class Iteration {
     return {data, dtype, rows, cols, cols, 1, rows * cols};
   }
 
+  // One number of a matrix, of its dtype.
+  Status reduce_to_number(Reduction op, const View& x, double& result) {
+    const Workspace::Scope scope(context_.workspace);
+    double* number = context_.workspace.take<double>(1);
+    View out = contiguous_view(number, {1, 1, 1});
+    out.dtype = x.dtype;
+    PALIMPSEST_TRY(context_.kernels.reduce.reduce(context_, {op, out, x, 0b111}));
+    if (x.dtype == DType::f64) return context_.read(result, number);
+    if (x.dtype == DType::f32) {
+      float value = 0;
+      PALIMPSEST_TRY(context_.read(value, out.as<const float>()));
+      result = value;
+    } else {
+      BFloat16 value{};
+      PALIMPSEST_TRY(context_.read(value, out.as<const BFloat16>()));
+      result = to_float(value);
+    }
+    return {};
+  }
+
   // The largest magnitude of one matrix; NaN if there is one.
   Status magnitude(const View& x, double& largest) {
     double top = 0;
     double bottom = 0;
-    for (auto [op, result] : {std::pair{Reduction::max, &top}, {Reduction::min, &bottom}}) {
-      float value32 = 0;
-      double value64 = 0;
-      BFloat16 value16{};
-      View out = contiguous_view(&value64, {1, 1, 1});
-      out.dtype = x.dtype;
-      if (x.dtype == DType::f32) out.data = &value32;
-      if (x.dtype == DType::bf16) out.data = &value16;
-      PALIMPSEST_TRY(context_.kernels.reduce.reduce(context_, {op, out, x, 0b111}));
-      *result = x.dtype == DType::f32    ? value32
-                : x.dtype == DType::bf16 ? to_float(value16)
-                                         : value64;
-    }
+    PALIMPSEST_TRY(reduce_to_number(Reduction::max, x, top));
+    PALIMPSEST_TRY(reduce_to_number(Reduction::min, x, bottom));
     largest = std::isnan(top) || std::isnan(bottom) ? std::nan("") : std::max(top, -bottom);
     return {};
   }
@@ -116,26 +125,12 @@ class Iteration {
             context_, {Binary::mul, from, source, {}, scale}));
       }
       double squares = 0;
-      PALIMPSEST_TRY(sum_of_squares(from, squares));
+      PALIMPSEST_TRY(reduce_to_number(Reduction::sum_of_squares, from, squares));
       const double unit = moderate ? largest : 1.0;
       const double norm = (std::sqrt(squares) / unit + args_.eps) * unit * args_.norm_factor;
       PALIMPSEST_TRY(context_.kernels.elementwise.binary(
           context_, {Binary::mul, target, from, {}, 1 / norm}));
     }
-    return {};
-  }
-
-  Status sum_of_squares(const View& x, double& result) {
-    float value32 = 0;
-    BFloat16 value16{};
-    View out = contiguous_view(&value32, {1, 1, 1});
-    if (x.dtype == DType::bf16) {
-      out.dtype = DType::bf16;
-      out.data = &value16;
-    }
-    PALIMPSEST_TRY(
-        context_.kernels.reduce.reduce(context_, {Reduction::sum_of_squares, out, x, 0b111}));
-    result = x.dtype == DType::bf16 ? to_float(value16) : value32;
     return {};
   }
 

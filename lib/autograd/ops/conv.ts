@@ -133,11 +133,11 @@ function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: Geom
   const input = contiguous(x.detach())
   const kernel = contiguous(weight.detach())
   const plainBias = bias ? contiguous(bias.detach()) : null
-  const y = Tensor.empty(geometry.y, x.dtype)
+  const y = Tensor.empty(geometry.y, x.dtype, x.device)
   begin()
   if (plainBias) view(plainBias)
   writeProduct(input, kernel, y, geometry)
-  native.conv2d(plainBias ? plainBias.array : null, input.array, kernel.array, y.array)
+  native.conv2d(plainBias ? plainBias.buffer : null, input.buffer, kernel.buffer, y.buffer)
   if (!tracked(x, weight, bias)) return y
   return record(y, [x, weight, bias], (g) => [
     x.requiresGrad ? towardsInput(weight, g, x.shape, geometry) : null,
@@ -149,10 +149,10 @@ function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: Geom
 function towardsInput(weight: Tensor, g: Tensor, shape: Shape, geometry: Geometry): Tensor {
   const kernel = contiguous(weight.detach())
   const dy = contiguous(g.detach())
-  const dx = Tensor.empty(shape, g.dtype)
+  const dx = Tensor.empty(shape, g.dtype, g.device)
   begin()
   writeProduct(dx, kernel, dy, geometry)
-  native.conv2dBackwardData(dx.array, kernel.array, dy.array)
+  native.conv2dBackwardData(dx.buffer, kernel.buffer, dy.buffer)
   if (!tracked(weight, g)) return dx
   return record(dx, [weight, g], (h) => [
     weight.requiresGrad ? towardsWeight(h, g, weight.shape, geometry) : null,
@@ -163,10 +163,10 @@ function towardsInput(weight: Tensor, g: Tensor, shape: Shape, geometry: Geometr
 function towardsWeight(x: Tensor, g: Tensor, shape: Shape, geometry: Geometry): Tensor {
   const input = contiguous(x.detach())
   const dy = contiguous(g.detach())
-  const dw = Tensor.empty(shape, g.dtype)
+  const dw = Tensor.empty(shape, g.dtype, g.device)
   begin()
   writeProduct(input, dw, dy, geometry)
-  native.conv2dBackwardWeight(input.array, dw.array, dy.array)
+  native.conv2dBackwardWeight(input.buffer, dw.buffer, dy.buffer)
   if (!tracked(x, g)) return dw
   return record(dw, [x, g], (h) => [
     x.requiresGrad ? towardsInput(h, g, x.shape, geometry) : null,
@@ -191,14 +191,14 @@ export function maxPool2d(
   checkImages(x)
   const window = poolWindow(kernel, options)
   const input = contiguous(x.detach())
-  const y = Tensor.empty(outputShape(x, window, x.shape[1] as number), x.dtype)
-  const indices = Tensor.empty(y.shape, 'int32')
+  const y = Tensor.empty(outputShape(x, window, x.shape[1] as number), x.dtype, x.device)
+  const indices = Tensor.empty(y.shape, 'int32', x.device)
   begin()
   view(input)
   view(y)
   writeWindow(window)
   view(indices)
-  native.maxPool(input.array, y.array, indices.array)
+  native.maxPool(input.buffer, y.buffer, indices.buffer)
   if (!tracked(x)) return y
   return record(y, [x], (g) => [spreadMaxima(g, indices, x.shape, window)])
 }
@@ -206,13 +206,13 @@ export function maxPool2d(
 /** Puts every entry of `g` where its window's maximum stood. */
 function spreadMaxima(g: Tensor, indices: Tensor, shape: Shape, window: Window): Tensor {
   const dy = contiguous(g.detach())
-  const dx = Tensor.empty(shape, g.dtype)
+  const dx = Tensor.empty(shape, g.dtype, g.device)
   begin()
   view(dx)
   view(dy)
   writeWindow(window)
   view(indices)
-  native.maxPoolBackward(dx.array, dy.array, indices.array)
+  native.maxPoolBackward(dx.buffer, dy.buffer, indices.buffer)
   if (!tracked(g)) return dx
   return record(dx, [g], (h) => [takeMaxima(h, indices, window)])
 }
@@ -243,23 +243,23 @@ export function avgPool2d(
 
 function windowMeans(x: Tensor, window: Window): Tensor {
   const input = contiguous(x.detach())
-  const y = Tensor.empty(outputShape(x, window, x.shape[1] as number), x.dtype)
+  const y = Tensor.empty(outputShape(x, window, x.shape[1] as number), x.dtype, x.device)
   begin()
   view(input)
   view(y)
   writeWindow(window)
-  native.avgPool(input.array, y.array)
+  native.avgPool(input.buffer, y.buffer)
   if (!tracked(x)) return y
   return record(y, [x], (g) => [spreadMeans(g, x.shape, window)])
 }
 
 function spreadMeans(g: Tensor, shape: Shape, window: Window): Tensor {
   const dy = contiguous(g.detach())
-  const dx = Tensor.empty(shape, g.dtype)
+  const dx = Tensor.empty(shape, g.dtype, g.device)
   begin()
   view(dx)
   view(dy)
   writeWindow(window)
-  native.avgPoolBackward(dx.array, dy.array)
+  native.avgPoolBackward(dx.buffer, dy.buffer)
   return tracked(g) ? record(dx, [g], (h) => [windowMeans(h, window)]) : dx
 }

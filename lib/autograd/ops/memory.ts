@@ -1,7 +1,8 @@
 /** Copies, casts and writing in place. */
 
 import { wrong } from '../../engine/check.js'
-import { type DType, isFloating, type TypedArray } from '../../tensor/dtype.js'
+import { type DeviceBuffer, native } from '../../engine/native.js'
+import { arrayTypes, bytesOf, type DType, isFloating, type TypedArray } from '../../tensor/dtype.js'
 import { binaryInto, unary, unaryInto } from '../../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { type Operand, Tensor } from '../../tensor/tensor.js'
@@ -28,14 +29,53 @@ export function cast(x: Tensor, dtype: DType): Tensor {
 
 /** A tensor of a number, with another's shape and dtype. */
 export function fullLike(x: Tensor, value: number): Tensor {
-  const out = Tensor.empty(x.shape, x.dtype)
-  out.array.fill(value, 0, out.size)
-  if (x.dtype === 'bfloat16' && value !== 0) return copyInto(out, value)
-  return out
+  return copyInto(Tensor.empty(x.shape, x.dtype, x.device), value)
+}
+
+/** The same values on another device. */
+export function toDevice(x: Tensor, device: string): Tensor {
+  if (x.device !== 'cpu' && device !== 'cpu') return toDevice(toDevice(x, 'cpu'), device)
+  const dense = contiguous(x.detach())
+  const out = Tensor.empty(x.shape, x.dtype, device)
+  if (x.size > 0) {
+    if (device === 'cpu') {
+      const bytes = bytesOf(x.dtype)
+      native.download(
+        dense.buffer as DeviceBuffer,
+        dense.offset * bytes,
+        out.array.subarray(0, x.size),
+      )
+    } else {
+      native.upload(
+        out.buffer as DeviceBuffer,
+        dense.array.subarray(dense.offset, dense.offset + x.size),
+      )
+    }
+  }
+  dense.dispose()
+  return tracked(x) ? record(out, [x], (g) => [toDevice(g, x.device)]) : out
+}
+
+/** The values of `x` on a device, without gradients; itself where it is there. */
+export const onDevice = (x: Tensor, device: string): Tensor =>
+  x.device === device ? x : toDevice(x.detach(), device)
+
+/** A copy of the elements; another device's are waited for on another thread. */
+export async function read(x: Tensor): Promise<TypedArray> {
+  if (x.device === 'cpu') return copy(x).data
+  // What is read is the tensor of now: the copy stands in the device's queue before all that follows.
+  const snapshot = copy(x).keep()
+  const array = new arrayTypes[x.dtype](x.size)
+  try {
+    return await native.downloadAsync(snapshot.buffer as DeviceBuffer, 0, array)
+  } finally {
+    snapshot.dispose()
+  }
 }
 
 /** The elements in order as numbers. */
 export function numbers(x: Tensor): TypedArray {
+  if (x.device !== 'cpu') return numbers(toDevice(x.detach(), 'cpu'))
   const plain = x.dtype === 'bfloat16' ? unary('copy', x, 'float32') : x.contiguous ? x : copy(x)
   return plain.array.slice(plain.offset, plain.offset + plain.size)
 }
@@ -43,7 +83,8 @@ export function numbers(x: Tensor): TypedArray {
 /** Overwrites `x`, which must not be part of a graph that is still needed. */
 export function copyInto(x: Tensor, source: Operand): Tensor {
   if (typeof source === 'number') {
-    if (x.contiguous && x.dtype !== 'bfloat16' && x.dtype !== 'bool') {
+    if (x.device !== 'cpu') return binaryInto('maximum', source, source, x)
+    if (x.contiguous && (source === 0 || (x.dtype !== 'bfloat16' && x.dtype !== 'bool'))) {
       x.array.fill(source, x.offset, x.offset + x.size)
       return x
     }
@@ -52,7 +93,7 @@ export function copyInto(x: Tensor, source: Operand): Tensor {
   }
   const tensor = toTensor(source as ArrayLike, 'source')
   if (tensor.rank > x.rank) wrong('source', `at most ${x.rank} axes`, tensor.shape)
-  return unaryInto('copy', tensor, x)
+  return unaryInto('copy', onDevice(tensor, x.device), x)
 }
 
 /** x ← x + y, not recorded. */

@@ -42,7 +42,7 @@ function multiply(
   number(0)
   number(fusedActivations.indexOf(activation))
   number(computes.indexOf(compute))
-  native.matmul(a.array, b.array, out.array, bias ? bias.array : null)
+  native.matmul(a.buffer, b.buffer, out.buffer, bias ? bias.buffer : null)
   return out
 }
 
@@ -98,7 +98,7 @@ export function matmul(
   }
   const batch = broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2))
   const shape = [...batch, a.shape.at(-2) as number, b.shape.at(-1) as number]
-  const out = Tensor.empty(shape, dtype)
+  const out = Tensor.empty(shape, dtype, a.device)
   if (batch.length === 0) {
     multiply(a, b, out, compute)
   } else {
@@ -164,7 +164,7 @@ export function linear(
   const sums = dtype === 'bfloat16' ? 'float32' : dtype
   const plainBias =
     bias && (bias.dtype !== sums || !bias.contiguous) ? raw.unary('copy', bias, sums) : bias
-  const out = Tensor.empty([x.shape[0] as number, weight.shape[0] as number], dtype)
+  const out = Tensor.empty([x.shape[0] as number, weight.shape[0] as number], dtype, x.device)
   multiply(x, transpose(weight.detach()), out, compute, plainBias, activation)
   if (!tracked(x, weight, bias)) return out
   return record(out, [x, weight, bias], (g) => {

@@ -9,7 +9,7 @@ import { checkAxis, shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
 import { exp, mul, sub } from './elementwise.js'
-import { cast, contiguous } from './memory.js'
+import { cast, contiguous, onDevice } from './memory.js'
 import { mean as meanOf, sum } from './reductions.js'
 import { transpose, unsqueeze } from './views.js'
 
@@ -20,24 +20,24 @@ function rows(x: Tensor): void {
 }
 
 function softmaxRows(x: Tensor, logarithm: boolean): Tensor {
-  const y = Tensor.empty(x.shape, x.dtype)
+  const y = Tensor.empty(x.shape, x.dtype, x.device)
   begin()
   rows(x)
   rows(y)
   number(logarithm)
-  native.softmax(x.array, y.array)
+  native.softmax(x.buffer, y.buffer)
   return y
 }
 
 function backwardRows(g: Tensor, y: Tensor, logarithm: boolean): Tensor {
   const dense = contiguous(g)
-  const dx = Tensor.empty(y.shape, y.dtype)
+  const dx = Tensor.empty(y.shape, y.dtype, y.device)
   begin()
   rows(dense)
   rows(y)
   rows(dx)
   number(logarithm)
-  native.softmaxBackward(dense.array, y.array, dx.array)
+  native.softmaxBackward(dense.buffer, y.buffer, dx.buffer)
   return dx
 }
 
@@ -116,8 +116,8 @@ export function crossEntropy(
   const x = contiguous(logits.detach())
   const t = contiguous(targets)
   const w = weight ? contiguous(cast(weight.detach(), dtype)) : null
-  const loss = Tensor.empty([n], dtype)
-  const normaliser = Tensor.empty([n], dtype)
+  const loss = Tensor.empty([n], dtype, x.device)
+  const normaliser = Tensor.empty([n], dtype, x.device)
   const describe = () => {
     begin()
     view(x)
@@ -129,26 +129,26 @@ export function crossEntropy(
     number(ignoreIndex)
   }
   describe()
-  native.crossEntropy(x.array, t.array, w ? w.array : null, loss.array, normaliser.array)
+  native.crossEntropy(x.buffer, t.buffer, w ? w.buffer : null, loss.buffer, normaliser.buffer)
   const perRow = tracked(logits)
     ? record(loss, [logits], (g) => {
         if (tracked(g, logits)) {
           return [crossEntropySlope(logits, t, w, labelSmoothing, ignoreIndex, g)]
         }
         const scale = contiguous(g)
-        const dx = Tensor.empty(logits.shape, dtype)
+        const dx = Tensor.empty(logits.shape, dtype, x.device)
         describe()
         // One value for all rows where the gradient was broadcast.
         view(scale)
         view(dx)
         native.crossEntropyBackward(
-          x.array,
-          t.array,
-          w ? w.array : null,
-          loss.array,
-          normaliser.array,
-          scale.array,
-          dx.array,
+          x.buffer,
+          t.buffer,
+          w ? w.buffer : null,
+          loss.buffer,
+          normaliser.buffer,
+          scale.buffer,
+          dx.buffer,
         )
         return [dx]
       })
@@ -169,12 +169,14 @@ function crossEntropySlope(
   g: Tensor,
 ): Tensor {
   const [n, classes] = logits.shape as [number, number]
-  const w = (j: number) => (weight ? (weight.array[weight.offset + j] as number) : 1)
+  const hostWeight = weight && onDevice(weight, 'cpu')
+  const hostTargets = onDevice(targets, 'cpu')
+  const w = (j: number) => (hostWeight ? (hostWeight.array[hostWeight.offset + j] as number) : 1)
   const spread = smoothing / classes
   const shift = new Float64Array(n * classes)
   const factor = new Float64Array(n)
   for (let i = 0; i < n; i++) {
-    const target = targets.array[targets.offset + i] as number
+    const target = hostTargets.array[hostTargets.offset + i] as number
     if (target === ignore) continue
     for (let j = 0; j < classes; j++) {
       const part = spread * w(j) + (j === target ? (1 - smoothing) * w(j) : 0)
@@ -183,14 +185,15 @@ function crossEntropySlope(
     }
   }
   const constant = (data: Float64Array, shape: number[]) =>
-    cast(Tensor.from({ data, shape }), logits.dtype)
+    onDevice(cast(Tensor.from({ data, shape }), logits.dtype), logits.device)
   const slope = sub(mul(softmax(logits), constant(factor, [n, 1])), constant(shift, [n, classes]))
   return mul(slope, unsqueeze(g, 1))
 }
 
 /** The sum of the weights of the targets that count. */
-function countedWeight(targets: Tensor, weight: Tensor | null, ignore: number, n: number): number {
-  const { array, offset } = targets
+function countedWeight(labels: Tensor, weights: Tensor | null, ignore: number, n: number): number {
+  const { array, offset } = onDevice(labels, 'cpu')
+  const weight = weights && onDevice(weights, 'cpu')
   let total = 0
   for (let i = 0; i < n; i++) {
     const target = array[offset + i] as number

@@ -16,7 +16,7 @@ import {
 } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
-import { clone } from './memory.js'
+import { clone, copyInto } from './memory.js'
 import { sumTo } from './reductions.js'
 
 function viewOf(x: Tensor, shape: Shape, strides: Shape, offset = x.offset): Tensor {
@@ -113,8 +113,7 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
 
 /** A tensor of zeros into which a view's gradient is written. */
 function scatterView(g: Tensor, like: Tensor, take: (whole: Tensor) => Tensor): Tensor {
-  const whole = Tensor.empty(like.shape, g.dtype)
-  whole.array.fill(0, 0, whole.size)
+  const whole = copyInto(Tensor.empty(like.shape, g.dtype, g.device), 0)
   unaryInto('copy', g, take(whole))
   // Gradients of gradients: the same view of the gradient.
   return tracked(g) ? record(whole, [g], (h) => [take(h)]) : whole
@@ -186,7 +185,7 @@ export function cat(tensors: readonly ArrayLike[], axis = 0): Tensor {
     dtype = promote(dtype, part.dtype)
   }
   shape[a] = total
-  const out = Tensor.empty(shape, dtype)
+  const out = Tensor.empty(shape, dtype, first.device)
   const starts: number[] = []
   let at = 0
   for (const part of parts) {

@@ -5,12 +5,22 @@
 #include <cstdint>
 
 #include "palimpsest/function_ref.h"
+#include "palimpsest/status.h"
 #include "palimpsest/threads.h"
 #include "palimpsest/workspace.h"
 
 namespace palimpsest {
 
 struct KernelTable;
+
+// How operations look at single numbers that lie in a device's memory.
+class DeviceAccess {
+ public:
+  virtual Status download(void* to, const void* from, size_t bytes) = 0;
+
+ protected:
+  ~DeviceAccess() = default;
+};
 
 // One caller's place at a device. Not shared between threads: an asynchronous call has its own.
 class Context {
@@ -23,10 +33,19 @@ class Context {
   Workspace& workspace;
   // Set from another thread to ask for an early end; long operations look at it between steps.
   const std::atomic<bool>* abort = nullptr;
-  // A GPU's stream; null on the CPU.
-  void* stream = nullptr;
+  // The plugin's own state of the device (its stream among it); null on the CPU.
+  void* device = nullptr;
+  // Null where pointers are the host's.
+  DeviceAccess* access = nullptr;
 
   bool aborted() const { return abort != nullptr && abort->load(std::memory_order_relaxed); }
+
+  // Brings a number from where kernels write it to the host; waits for it.
+  template <typename T>
+  Status read(T& to, const T* from) const {
+    return read_bytes(&to, from, sizeof(T));
+  }
+  Status read_bytes(void* to, const void* from, size_t bytes) const;
 
   // Runs task(0) … task(tasks - 1) on the threads this caller may use. How work is cut into tasks
   // must depend on the problem alone, never on the number of threads.

@@ -10,8 +10,9 @@ namespace palimpsest {
 
 // Where a workspace gets its blocks from: the host's heap, or a device's memory.
 struct MemorySource {
-  void* (*allocate)(size_t bytes);  // null when there is none
-  void (*release)(void* pointer);
+  void* (*allocate)(void* owner, size_t bytes);  // null when there is none
+  void (*release)(void* owner, void* pointer);
+  void* owner = nullptr;
 };
 extern const MemorySource kHostMemory;
 
@@ -49,6 +50,10 @@ class Workspace {
     return static_cast<T*>(take_bytes(static_cast<size_t>(count) * sizeof(T)));
   }
   void* take_bytes(size_t bytes);
+
+  // Makes sure that `bytes` more can be taken, in one piece, without asking the source again. Throws
+  // std::bad_alloc: what follows can then not run out of memory half way.
+  void reserve(size_t bytes);
 
   size_t reserved_bytes() const;
   // Gives all blocks back. Only when nothing is taken.
