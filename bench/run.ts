@@ -1,5 +1,6 @@
 /** Runs rows beside their peers, in turns, and collects the results. */
 
+import { setTimeout } from 'node:timers/promises'
 import { native } from '../lib/engine/native.js'
 import { devices, threads } from '../lib/index.js'
 import { type BenchDocument, type Result, timesOf } from './document.js'
@@ -51,6 +52,8 @@ async function measure(row: Row, peers: readonly Peer[], quick: boolean, rate: n
         ? Math.max(1, Math.floor((10 * rounds * once) / timesOf(before).median))
         : 1
       const answer = await peer.run(row.name, Math.min(rounds, slow))
+      // A peer's threads may go on spinning for work (OpenMP: up to 0.2 s) and would slow us down.
+      if (!quick && !('skipped' in answer)) await setTimeout(250)
       if ('skipped' in answer) skipped.set(peer.name, answer.skipped)
       else theirs.set(peer.name, [...(before ?? []), ...answer.ms])
     }

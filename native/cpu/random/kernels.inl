@@ -47,16 +47,37 @@ const uint32_t* draw(uint64_t seed, uint64_t position, int64_t count, uint32_t* 
   return room + skip;
 }
 
-// Calls body(words, first, count) block by block on all threads.
+// Calls body(words, first, count) block by block on all threads; the first task and block are shorter
+// by `head`.
 template <typename Body>
-void for_blocks(Context& context, uint64_t seed, uint64_t position, int64_t n, const Body& body) {
-  context.parallel_chunks(n, kGrain, [&](int64_t begin, int64_t end) {
+void for_blocks(Context& context, uint64_t seed, uint64_t position, int64_t n, const Body& body,
+                int64_t head = 0) {
+  context.parallel_chunks(n + head, kGrain, [&](int64_t begin, int64_t end) {
     alignas(64) uint32_t room[kRoom];
     for (int64_t i = begin; i < end; i += kBlock) {
-      const int64_t count = end - i < kBlock ? end - i : kBlock;
-      body(draw(seed, position + static_cast<uint64_t>(i), count, room), i, count);
+      const int64_t first = i - head > 0 ? i - head : 0;
+      const int64_t count = (end - i < kBlock ? end : i + kBlock) - head - first;
+      if (count > 0) body(draw(seed, position + static_cast<uint64_t>(first), count, room), first, count);
     }
   });
+}
+
+// Beyond this many bytes a fill goes past the caches: it writes memory without reading it first.
+constexpr int64_t kStreamFrom = int64_t{1} << 23;
+
+// The `head` that makes all blocks but the first begin at a cache line of float32 `out`.
+int64_t head_of(const float* out) {
+  return static_cast<int64_t>((reinterpret_cast<uintptr_t>(out) / sizeof(float)) % 16);
+}
+
+// Copies a block that was made in L1.
+void put(float* out, const float* z, int64_t count, bool past_caches) {
+  int64_t i = 0;
+  if (past_caches && reinterpret_cast<uintptr_t>(out) % 64 == 0) {
+    for (; i + VecF32::width <= count; i += VecF32::width) VecF32::load(z + i).stream(out + i);
+  }
+  for (; i + VecF32::width <= count; i += VecF32::width) VecF32::load(z + i).store(out + i);
+  for (; i < count; ++i) out[i] = z[i];
 }
 
 inline float unit(uint32_t word) { return static_cast<float>(static_cast<int32_t>(word >> 8)) * 0x1p-24f; }
@@ -68,6 +89,8 @@ Status uniform(Context& context, const RandomArgs& a) {
   const double low = a.a;
   const double range = a.b;
   const bool plain = low == 0 && range == 1;
+  const bool past_caches = a.n * static_cast<int64_t>(sizeof(float)) >= kStreamFrom;
+  const int64_t head = a.dtype == DType::f32 ? head_of(static_cast<const float*>(a.out)) : 0;
   for_blocks(context, a.seed, a.position, a.n, [&](const uint32_t* words, int64_t at, int64_t count) {
     if (a.dtype == DType::f64) {
       double* out = static_cast<double*>(a.out) + at;
@@ -79,34 +102,52 @@ Status uniform(Context& context, const RandomArgs& a) {
       for (int64_t i = 0; i < count; ++i) {
         out[i] = to_bf16(static_cast<float>(low + range * unit64(words[i])));
       }
-    } else if (plain) {
-      float* out = static_cast<float*>(a.out) + at;
-#pragma GCC ivdep
-      for (int64_t i = 0; i < count; ++i) out[i] = unit(words[i]);
     } else {
-      float* out = static_cast<float*>(a.out) + at;
-#pragma GCC ivdep
-      for (int64_t i = 0; i < count; ++i) {
-        out[i] = static_cast<float>(low + range * unit64(words[i]));
+      alignas(64) float z[kBlock];
+      if (plain) {
+        for (int64_t i = 0; i < count; ++i) z[i] = unit(words[i]);
+      } else {
+        for (int64_t i = 0; i < count; ++i) z[i] = static_cast<float>(low + range * unit64(words[i]));
       }
+      put(static_cast<float*>(a.out) + at, z, count, past_caches);
     }
-  });
+  }, head);
   return {};
 }
 
-// `pairs` pairs of standard normal numbers.
+inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+// log u for u in [2^-32, 1]: the polynomial of log_f32, without its edges.
+inline float log_unit(float u) {
+  const int32_t shifted = float_to_bits(u) - 0x3f3504f3;
+  const float f = bits_to_float((shifted & 0x007fffff) + 0x3f3504f3) - 1.0f;
+  const float e = static_cast<float>(shifted >> 23);
+  float q = fma(f, 6.746601323e-02f, -1.167564130e-01f);
+  q = fma(f, q, 1.188817460e-01f);
+  q = fma(f, q, -1.240559142e-01f);
+  q = fma(f, q, 1.421955091e-01f);
+  q = fma(f, q, -1.666799567e-01f);
+  q = fma(f, q, 2.000211873e-01f);
+  q = fma(f, q, -2.500000960e-01f);
+  q = fma(f, q, 3.333331260e-01f);
+  const float ff = f * f;
+  return fma(e, kLn2High, f + fma(e, kLn2Low, fma(ff * f, q, -0.5f * ff)));
+}
+
+// `pairs` pairs of standard normal numbers. Multiply-adds are fused here at every level.
 void box_muller(const uint32_t* words, int64_t pairs, float* z) {
 #pragma GCC ivdep
   for (int64_t i = 0; i < pairs; ++i) {
     const uint32_t a = words[2 * i];
     const uint32_t b = words[2 * i + 1];
     const float u = (static_cast<float>(static_cast<int32_t>(a >> 1)) + 0.5f) * 0x1p-31f;
-    const float radius = __builtin_sqrtf(-2.0f * log_f32(u));
+    const float radius = __builtin_sqrtf(-2.0f * log_unit(u));
     // b / 2^32 of a turn: the nearest quarter, and the rest in (−π/4, π/4).
     const auto quarter = static_cast<int32_t>((b + 0x20000000u) >> 30);
     const float rest = static_cast<float>(static_cast<int32_t>(b << 2)) * (1.57079632679f * 0x1p-32f);
-    const float s = sine_near_zero(rest);
-    const float c = cosine_near_zero(rest);
+    const float x = rest * rest;
+    const float s = fma(rest * x, fma(x, fma(x, fma(x, 2.718311568e-06f, -1.983933484e-04f), 8.333329386e-03f), -1.666666664e-01f), rest);
+    const float c = fma(x * x, fma(x, fma(x, fma(x, -2.721023690e-07f, 2.479952000e-05f), -1.388888375e-03f), 4.166666662e-02f), fma(x, -0.5f, 1.0f));
     const float sine = (quarter & 1) != 0 ? c : s;
     const float cosine = (quarter & 1) != 0 ? s : c;
     z[2 * i] = radius * (((quarter + 1) & 2) != 0 ? -cosine : cosine);
@@ -135,7 +176,9 @@ void normals(Context& context, const RandomArgs& a, const Store& store) {
                box_muller(words, (count + 1) / 2, z);
                const int64_t skip = at == 0 ? odd : 0;
                store(z + skip, at + skip - odd, count - skip);
-             });
+             },
+             // Even, so that pairs stay whole.
+             dtype_of<T> == DType::f32 ? head_of(static_cast<const float*>(a.out) - odd) & ~int64_t{1} : 0);
 }
 
 Status normal(Context& context, const RandomArgs& a) {
@@ -153,10 +196,12 @@ Status normal(Context& context, const RandomArgs& a) {
       for (int64_t i = 0; i < count; ++i) out[i] = to_bf16(mean + deviation * z[i]);
     });
   } else {
-    normals<float>(context, a, [&](const float* z, int64_t at, int64_t count) {
-      float* out = static_cast<float*>(a.out) + at;
-#pragma GCC ivdep
-      for (int64_t i = 0; i < count; ++i) out[i] = mean + deviation * z[i];
+    const bool past_caches = a.n * static_cast<int64_t>(sizeof(float)) >= kStreamFrom;
+    normals<float>(context, a, [&](float* z, int64_t at, int64_t count) {
+      if (mean != 0 || deviation != 1) {
+        for (int64_t i = 0; i < count; ++i) z[i] = mean + deviation * z[i];
+      }
+      put(static_cast<float*>(a.out) + at, z, count, past_caches);
     });
   }
   return {};

@@ -29,6 +29,8 @@ struct VecF32 {
   // The first n lanes; the others are zero.
   static VecF32 load(const float* p, int64_t n) { return {_mm256_maskload_ps(p, first_lanes32(n))}; }
   void store(float* p) const { _mm256_storeu_ps(p, v); }
+  // Past the caches, to a multiple of 32 bytes.
+  void stream(float* p) const { _mm256_stream_ps(p, v); }
   void store(float* p, int64_t n) const { _mm256_maskstore_ps(p, first_lanes32(n), v); }
 
   static VecF32 load_bf16(const BFloat16* p) {

@@ -28,6 +28,8 @@ struct VecF32 {
   // The first n lanes; the others are zero.
   static VecF32 load(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first_lanes32(n), p)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
+  // Past the caches, to a multiple of 64 bytes.
+  void stream(float* p) const { _mm512_stream_ps(p, v); }
   void store(float* p, int64_t n) const { _mm512_mask_storeu_ps(p, first_lanes32(n), v); }
 
   static VecF32 load_bf16(const BFloat16* p) {

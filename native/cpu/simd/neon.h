@@ -24,6 +24,7 @@ struct VecF32 {
     return load(lanes);
   }
   void store(float* p) const { vst1q_f32(p, v); }
+  void stream(float* p) const { store(p); }
   void store(float* p, int64_t n) const {
     float lanes[4];
     store(lanes);

@@ -21,6 +21,7 @@ struct Vec {
   // The first n (0 or 1) lanes; the others are zero.
   static Vec load(const T* p, int64_t n) { return {n > 0 ? *p : T(0)}; }
   void store(T* p) const { *p = v; }
+  void stream(T* p) const { store(p); }
   void store(T* p, int64_t n) const {
     if (n > 0) *p = v;
   }
