@@ -58,3 +58,13 @@ export function views(tensors: readonly Described[]): void {
   number(tensors.length)
   for (const tensor of tensors) view(tensor)
 }
+
+/** The next view: `length` elements side by side. */
+export function flatView(dtypeCode: number, offset: number, length: number): void {
+  if (at + 5 > block.length) throw new PalimpsestError('too many arguments for one native call')
+  block[at++] = dtypeCode
+  block[at++] = offset
+  block[at++] = 1
+  block[at++] = length
+  block[at++] = 1
+}

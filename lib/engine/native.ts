@@ -95,14 +95,8 @@ export interface Native {
   crossEntropy: Binding
   crossEntropyBackward: Binding
   // optim.cpp
-  sgd: Binding
-  sgdAsync: AsyncBinding
-  adamw: Binding
-  adamwAsync: AsyncBinding
-  lion: Binding
-  lionAsync: AsyncBinding
-  muon: Binding
-  muonAsync: AsyncBinding
+  optimizerStep: Binding
+  optimizerStepAsync: AsyncBinding
   orthogonalize: Binding
   orthogonalizeAsync: AsyncBinding
   // probe.cpp

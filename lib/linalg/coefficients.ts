@@ -120,6 +120,9 @@ export function polarExpressSchedule(
   return schedule
 }
 
+/** Schedules that were computed, by their number of steps. */
+const computed = new Map<number, readonly Quintic[]>([[5, polarExpress]])
+
 /** The steps that a name or a list of steps means. */
 export function scheduleOf(coefficients: Coefficients, steps: number): Schedule {
   if (Array.isArray(coefficients)) {
@@ -136,8 +139,11 @@ export function scheduleOf(coefficients: Coefficients, steps: number): Schedule 
       return { steps: Array.from({ length: steps }, () => muon), normFactor: 1 }
     case 'cubic':
       return { steps: Array.from({ length: steps }, () => cubic), normFactor: 1 }
-    case 'polar-express':
-      return { steps: steps === 5 ? polarExpress : polarExpressSchedule(steps), normFactor: 1.02 }
+    case 'polar-express': {
+      const schedule = computed.get(steps) ?? polarExpressSchedule(steps)
+      computed.set(steps, schedule)
+      return { steps: schedule, normFactor: 1.02 }
+    }
     default:
       return wrong(
         'coefficients',

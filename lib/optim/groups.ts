@@ -3,63 +3,96 @@
 import { wrong } from '../engine/check.js'
 import { Module } from '../nn/module.js'
 import { toTensor } from '../tensor/interop.js'
-import type { Parameter, ParamGroup } from './optimizer.js'
+import type { AlgorithmName, AlgorithmOptions, Parameter, ParamGroup } from './algorithm.js'
 
 /** Parameters with names: pairs, or an object. */
 export type NamedParameters =
   | readonly (readonly [string, Parameter])[]
   | Readonly<Record<string, Parameter>>
 
-/** The two groups that muonGroups makes. */
+/** The two groups that muonGroups makes: an optimizer of the Muon family takes them as they are. */
 export interface MuonGroups<Hidden, Rest> {
-  /** For Muon or NorMuon. */
+  /** For Muon, NorMuon or Dion. */
   hidden: ParamGroup<Hidden>
-  /** For AdamW. */
+  /** For AdamW, or the `algorithm` that it names. */
   rest: ParamGroup<Rest>
 }
 
-const notHidden = /(^|[._])(embed\w*|wte|wpe|lm_head|head|classifier|unembed\w*)([._]|$)/i
+/** Options of muonGroups. */
+export interface MuonGroupsOptions<Hidden, Rest> {
+  /** Options of the group of hidden matrices. */
+  hidden?: Partial<Hidden>
+  /** Options of the rest; `algorithm` names another update rule than AdamW. */
+  rest?: Partial<Rest>
+  /** Names (or patterns of names) that are hidden whatever the rule says. */
+  toHidden?: readonly (string | RegExp)[]
+  /** Names (or patterns of names) that are not. */
+  toRest?: readonly (string | RegExp)[]
+  /** Decides; undefined leaves it to the lists and the rule. */
+  isHidden?: (name: string, shape: readonly number[]) => boolean | undefined
+}
+
+type RestOptions = {
+  [Name in AlgorithmName]: { algorithm?: Name } & AlgorithmOptions[Name]
+}[AlgorithmName]
+
+const notHidden = /(^|[._/])(\w*embed\w*|wte|wpe|lm_?head|head|classifier)([._/]|$)/i
+
+/** Names of parameters that belong to a module of embeddings. */
+function embedded(module: Module): Set<string> {
+  const names = new Set<string>()
+  for (const [path, child] of module.namedModules()) {
+    if (!/embedding/i.test(child.constructor.name)) continue
+    for (const [name] of child.namedParameters()) names.add(path ? `${path}.${name}` : name)
+  }
+  return names
+}
+
+const listed = (name: string, list: readonly (string | RegExp)[]) =>
+  list.some((entry) => (typeof entry === 'string' ? entry === name : entry.test(name)))
 
 /**
  * Splits parameters by the rule that Muon's authors give: hidden matrices and convolution kernels
- * (two axes or more) are orthogonalized; vectors (biases, norms), embeddings and the output layer are
- * not. Embeddings and heads are known by name (embed…, wte, wpe, head, lm_head, classifier, unembed…)
- * and the head also by being the last matrix in order. `isHidden` overrides the rule.
+ * (two axes or more) are orthogonalized; the rest is not:
+ * 1. vectors and scalars (biases, norms);
+ * 2. embeddings: parameters of a module whose class is called …Embedding…, and names with a part
+ *    embed… , …embed…, wte or wpe;
+ * 3. the output layer: names with a part head, lm_head or classifier, and the last matrix in order.
+ *
+ * `isHidden` overrides all of it, then `toRest`, then `toHidden`.
  *
  * @param parameters a module, or named parameters in the order of the network
- * @param options of each group
+ * @returns both groups: `new NorMuon(muonGroups(net, { hidden: { lr: 0.02 }, rest: { lr: 3e-4 } }))`
+ *   trains the hidden group with NorMuon and the rest with AdamW
  */
-export function muonGroups<Hidden extends object, Rest extends object>(
+export function muonGroups<Hidden extends object, Rest extends object = RestOptions>(
   parameters: Module | NamedParameters,
-  {
-    hidden = {} as Partial<Hidden>,
-    rest = {} as Partial<Rest>,
-    isHidden,
-  }: {
-    hidden?: Partial<Hidden>
-    rest?: Partial<Rest>
-    isHidden?: (name: string, shape: readonly number[]) => boolean
-  } = {},
+  options: MuonGroupsOptions<Hidden, Rest> = {},
 ): MuonGroups<Hidden, Rest> {
   if (typeof parameters !== 'object' || parameters === null) {
     wrong('parameters', 'a module or named parameters', parameters)
   }
-  const named: [string, Parameter][] =
-    parameters instanceof Module
-      ? parameters.namedParameters()
-      : Array.isArray(parameters)
-        ? [...parameters]
-        : Object.entries(parameters)
+  const isModule = parameters instanceof Module
+  const named: [string, Parameter][] = isModule
+    ? parameters.namedParameters()
+    : Array.isArray(parameters)
+      ? [...parameters]
+      : Object.entries(parameters)
+  const embeddings = isModule ? embedded(parameters) : new Set<string>()
   const shapes = named.map(([name, p]) => toTensor(p, name).shape)
   const last = shapes.findLastIndex((shape) => shape.length >= 2)
-  const rule =
-    isHidden ??
-    ((name: string, shape: readonly number[], i: number) =>
-      shape.length >= 2 && i !== last && !notHidden.test(name))
-  const chosen = named.map(([name], i) => rule(name, shapes[i] as readonly number[], i))
+  const { isHidden, toHidden = [], toRest = [] } = options
+  const chosen = named.map(([name], i) => {
+    const shape = shapes[i] as readonly number[]
+    const decided = isHidden?.(name, shape)
+    if (decided !== undefined) return decided
+    if (listed(name, toRest)) return false
+    if (listed(name, toHidden)) return true
+    return shape.length >= 2 && i !== last && !embeddings.has(name) && !notHidden.test(name)
+  })
   const pick = (wanted: boolean) => named.filter((_, i) => chosen[i] === wanted).map(([, p]) => p)
   return {
-    hidden: { ...hidden, params: pick(true) },
-    rest: { ...rest, params: pick(false) },
+    hidden: { ...(options.hidden as Partial<Hidden>), params: pick(true) },
+    rest: { ...(options.rest as Partial<Rest>), params: pick(false) },
   }
 }

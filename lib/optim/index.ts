@@ -1,16 +1,27 @@
 /** Optimizers for any training loop. */
 
 export { AdamW, type AdamWOptions } from './adamw.js'
+export type {
+  AlgorithmName,
+  AlgorithmOptions,
+  CommonOptions,
+  LiveGroup,
+  OtherGroup,
+  Parameter,
+  ParamGroup,
+  StateDtype,
+} from './algorithm.js'
 export { type MuonGroups, muonGroups, type NamedParameters } from './groups.js'
 export { Lion, type LionOptions } from './lion.js'
-export { type AdjustLr, Muon, type MuonOptions, NorMuon, type NorMuonOptions } from './muon.js'
+export { Muon } from './muon.js'
+export { NorMuon, type NorMuonOptions } from './normuon.js'
 export {
-  type CommonOptions,
-  type LiveGroup,
   type NonFinite,
   Optimizer,
+  type OptimizerOptions,
   type OptimizerState,
-  type Parameter,
-  type ParamGroup,
+  type Params,
+  type WholeOptions,
 } from './optimizer.js'
+export type { AdjustLr, MuonOptions } from './orthogonalized.js'
 export { SGD, type SgdOptions } from './sgd.js'

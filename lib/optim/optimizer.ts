@@ -1,283 +1,318 @@
-/** What all optimizers share: parameter groups, checks, state, and the two ways to give gradients. */
+/** Optimizers: parameter groups with an update rule each, checks, and steps that happen whole or not at all. */
 
 import { type AsyncOptions, runAsync } from '../engine/async.js'
-import { views } from '../engine/call.js'
-import { checkInteger, checkNumber, wrong } from '../engine/check.js'
+import { begin, flatView, number } from '../engine/call.js'
+import { checkChoice, checkInteger, wrong } from '../engine/check.js'
 import { ArgumentError, DTypeError, NumericalError, ShapeError } from '../engine/errors.js'
-import type { NativeBuffer, NativeJob } from '../engine/native.js'
+import { type NativeBuffer, native } from '../engine/native.js'
+import { dtypeCodes } from '../tensor/dtype.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
-import { allFinite } from '../tensor/reduce.js'
-import { type Shape, sameShape, shownShape, sizeOf, stridesOf } from '../tensor/shape.js'
+import { type Shape, sameShape, shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
+import {
+  type Algorithm,
+  algorithmOf,
+  type BufferSpec,
+  type CommonOptions,
+  checkPositive,
+  type LiveGroup,
+  type OtherGroup,
+  type Parameter,
+  type ParamGroup,
+  type StateArray,
+  type StateDtype,
+} from './algorithm.js'
 
-/** A parameter: a tensor, or bare memory that is updated in place. */
-export type Parameter = ArrayLike
+/** What to do when a gradient holds NaN or Inf (or is so large that its square is Inf). */
+export type NonFinite = 'throw' | 'skip'
 
-/** Parameters with options of their own. */
-export type ParamGroup<Options> = { params: Parameter[] } & Partial<Options>
-
-/** Options that every optimizer has. */
-export interface CommonOptions {
-  /** Learning rate. */
-  lr: number
-  /** The global norm that gradients are scaled down to, over the whole group; none by default. */
-  maxGradNorm?: number | undefined
+/** Options of a whole optimizer. */
+export interface WholeOptions {
+  /**
+   * 'skip' (default): the step is left out, in all groups, and counted in `skippedSteps`; 'throw':
+   * NumericalError. Parameters and state stay as they were either way.
+   */
+  nonFinite?: NonFinite
+  /** The norm that all gradients together are scaled down to; none by default. */
+  maxGlobalGradNorm?: number | undefined
 }
 
-/** What to do when a gradient holds NaN or Inf. */
-export type NonFinite = 'throw' | 'skip'
+/** Options of an optimizer: defaults of its groups, and of the whole. */
+export type OptimizerOptions<Options> = Partial<Options> & WholeOptions
+
+/** What an optimizer is made of: parameters, groups of them, or what `muonGroups` returns. */
+export type Params<Options> =
+  | readonly Parameter[]
+  | readonly (ParamGroup<Options> | OtherGroup)[]
+  | { hidden: ParamGroup<Options>; rest: { params: Parameter[] } }
 
 /** A saved optimizer: state by parameter number, and the groups' options. */
 export interface OptimizerState {
-  /** The optimizer's name: loading another's state is refused. */
+  /** The optimizer's own update rule: loading another's state is refused. */
   kind: string
-  state: Record<string, Float32Array | number>[]
+  /** One entry a parameter: `step`, and its buffers by name (bfloat16 as its 16 bits). */
+  state: Record<string, StateArray | number>[]
   paramGroups: ({ params: number[] } & Record<string, unknown>)[]
 }
 
 /** One parameter with its state. */
-export interface Slot {
-  /** The parameter as a float32 vector over the caller's memory. */
-  flat: Tensor
+interface Slot {
+  /** A view that keeps the parameter's memory. */
+  view: Tensor
   shape: Shape
+  size: number
   /** Where `.grad` is looked for. */
   owner: Tensor | null
-  buffers: Record<string, Float32Array>
+  buffers: Record<string, StateArray>
   /** Steps taken. */
   step: number
 }
 
-/** A group as `paramGroups` shows it: its options may be changed between steps. */
-export type LiveGroup<Options> = { params: Parameter[] } & Options
-
-/** A native call that has been checked: `run` writes its arguments, `done` counts the step. */
-interface GroupCall {
-  run: () => { sync: () => unknown; async: () => NativeJob }
-  done: () => void
-}
-
-interface Entry<Options> {
-  options: LiveGroup<Options>
+interface Entry {
+  algorithm: Algorithm<CommonOptions>
+  options: LiveGroup<CommonOptions>
   slots: Slot[]
 }
 
-/** A contiguous tensor as a view of another shape, for native calls. */
-export const shaped = (x: Tensor, shape: Shape) => ({
-  dtypeCode: x.dtypeCode,
-  offset: x.offset,
-  shape,
-  strides: stridesOf(shape),
-})
-
-const flatOf = (array: Float32Array) => ({
-  dtypeCode: 0,
-  offset: 0,
-  shape: [array.length],
-  strides: [1],
-})
-
-/** The typed arrays of a list, and their descriptions written to the argument block. */
-export function tensors(list: readonly Tensor[]): NativeBuffer[] {
-  views(list)
-  return list.map((x) => x.array)
-}
-export function arrays(list: readonly Float32Array[]): NativeBuffer[] {
-  views(list.map(flatOf))
-  return [...list]
+/** A gradient that has been checked. */
+interface Active {
+  slot: Slot
+  array: NativeBuffer
+  offset: number
 }
 
-/** Base class of optimizers. A subclass names its state and makes one native call a group. */
-export abstract class Optimizer<Options extends CommonOptions> {
-  /** The groups with their options; change `lr` and the others here between steps. */
-  readonly paramGroups: LiveGroup<Options>[]
-  /** Steps that were left out because a gradient held NaN or Inf (`nonFinite: 'skip'`). */
+const always = new Set(['params', 'algorithm', 'name', 'maxGradNorm'])
+
+function checkGroup(algorithm: Algorithm<CommonOptions>, options: LiveGroup<CommonOptions>): void {
+  for (const key of Object.keys(options)) {
+    if (!always.has(key) && !(key in algorithm.defaults)) {
+      wrong(
+        'options',
+        `options of ${algorithm.name} (${Object.keys(algorithm.defaults).join(', ')})`,
+        key,
+      )
+    }
+  }
+  checkPositive(options.lr, 'lr')
+  if (options.maxGradNorm !== undefined) checkPositive(options.maxGradNorm, 'maxGradNorm')
+  checkChoice<StateDtype>(options.stateDtype, 'stateDtype', ['float32', 'bfloat16'])
+  algorithm.check(options)
+}
+
+const dtypeOf = (spec: BufferSpec, options: CommonOptions): StateDtype =>
+  spec.dtype ?? options.stateDtype
+
+/** Optimizers' base class. Its methods are those of all optimizers. */
+export class Optimizer<Options extends CommonOptions> {
+  /**
+   * The groups with their options; change `lr` and the others here between steps. A group of another
+   * update rule (its `algorithm`) has that rule's options.
+   */
+  readonly paramGroups: LiveGroup<Options>[] = []
+  /** Steps that were left out because a gradient was not finite. */
   skippedSteps = 0
-  readonly #entries: Entry<Options>[]
+  /** The norm of all gradients of the last step together, before any clipping; NaN before the first. */
+  gradNorm = Number.NaN
+  /** The norm that all gradients together are scaled down to. */
+  maxGlobalGradNorm: number | undefined
+  readonly #own: Algorithm<Options>
+  readonly #defaults: Partial<Options>
+  readonly #entries: Entry[] = []
   readonly #nonFinite: NonFinite
   #busy = false
 
-  protected constructor(
-    params: readonly Parameter[] | readonly ParamGroup<Options>[],
-    options: Options,
-    nonFinite: NonFinite = 'throw',
-  ) {
-    if (!Array.isArray(params) || params.length === 0) {
-      wrong('params', 'a list of parameters or of groups, not empty', params)
-    }
-    const grouped = params.every((p) => typeof p === 'object' && p !== null && 'params' in p)
-    const groups = (grouped ? params : [{ params }]) as ParamGroup<Options>[]
-    this.#nonFinite = nonFinite
-    this.#entries = groups.map((group, g) => {
-      const live = { ...options, ...group } as LiveGroup<Options>
-      this.checkOptions(live)
-      if (!Array.isArray(group.params))
-        wrong(`groups[${g}].params`, 'a list of parameters', group.params)
-      const slots = group.params.map((p, i) => this.#slot(p, `params[${i}]`))
-      return { options: live, slots }
-    })
-    checkDisjoint(this.#entries.flatMap(({ slots }) => slots.map(({ flat }) => flat)))
-    this.paramGroups = this.#entries.map((entry) => entry.options)
-  }
-
-  #slot(parameter: Parameter, name: string): Slot {
-    const x = toTensor(parameter, name)
-    if (x.dtype !== 'float32')
-      throw new DTypeError(`'${name}' has dtype ${x.dtype}, expected float32`)
-    if (!x.contiguous) {
-      throw new ShapeError(
-        `'${name}' of shape ${shownShape(x.shape)} is not contiguous and cannot be updated in place`,
-      )
-    }
-    x.keep()
-    const flat = x.detach().keep()
-    this.checkParameter(x.shape, name)
-    return {
-      flat,
-      shape: x.shape,
-      owner: parameter instanceof Tensor ? parameter : null,
-      buffers: {},
-      step: 0,
-    }
-  }
-
-  /** The optimizer's name in saved state. */
-  protected abstract readonly kind: string
-  /** Throws ArgumentError where an option is out of its range. */
-  protected abstract checkOptions(options: LiveGroup<Options>): void
-  /** Throws where the optimizer cannot handle a shape. */
-  protected checkParameter(_shape: Shape, _name: string): void {}
-  /** The buffers of a parameter and their lengths, made as zeros at its first step. */
-  protected abstract buffersOf(slot: Slot, options: LiveGroup<Options>): Record<string, number>
   /**
-   * Writes the arguments of a group's native call and returns its buffers' list with the binding's name.
-   * `slots` share a step count.
+   * @param algorithm the update rule of groups that name no other
+   * @param params parameters, or groups
+   * @param options defaults of the groups of this rule, and options of the whole
    */
-  protected abstract prepare(
-    slots: readonly Slot[],
-    grads: readonly Tensor[],
-    options: LiveGroup<Options>,
-    gradScale: number,
-  ): { sync: () => unknown; async: () => NativeJob }
+  protected constructor(
+    algorithm: Algorithm<Options>,
+    params: Params<Options>,
+    options: OptimizerOptions<Options>,
+  ) {
+    if (typeof options !== 'object' || options === null) wrong('options', 'an object', options)
+    const { nonFinite = 'skip', maxGlobalGradNorm, ...defaults } = options
+    this.#own = algorithm
+    this.#defaults = defaults as Partial<Options>
+    this.#nonFinite = checkChoice(nonFinite, 'nonFinite', ['throw', 'skip'])
+    if (maxGlobalGradNorm !== undefined) checkPositive(maxGlobalGradNorm, 'maxGlobalGradNorm')
+    this.maxGlobalGradNorm = maxGlobalGradNorm
+    const groups = groupsOf(params)
+    const entries = groups.map((group, g) => this.#entry(group, `groups[${g}]`, 'params'))
+    this.#adopt(entries)
+  }
+
+  #entry(group: ParamGroup<Options> | OtherGroup, path: string, label: string): Entry {
+    if (typeof group !== 'object' || group === null || !Array.isArray(group.params)) {
+      wrong(`${path}.params`, 'a list of parameters', (group as { params?: unknown })?.params)
+    }
+    const name = (group as { algorithm?: string }).algorithm ?? this.#own.name
+    const algorithm = algorithmOf(name)
+    const own = name === this.#own.name
+    const options = {
+      ...algorithm.defaults,
+      ...(own ? this.#defaults : {}),
+      ...group,
+      algorithm: name,
+    } as LiveGroup<CommonOptions>
+    checkGroup(algorithm, options)
+    const slots = group.params.map((p, i) => {
+      const slot = slotOf(p, `${label}[${i}]`)
+      algorithm.checkShape?.(slot.shape, `${label}[${i}]`, options)
+      return slot
+    })
+    return { algorithm, options, slots }
+  }
+
+  #adopt(entries: Entry[]): void {
+    const all = [...this.#entries, ...entries]
+    checkDisjoint(all.flatMap(({ slots }) => slots.map(({ view }) => view)))
+    for (const entry of entries) {
+      this.#entries.push(entry)
+      this.paramGroups.push(entry.options as unknown as LiveGroup<Options>)
+    }
+  }
+
+  /** Adds a group of parameters; gradients then come in the order of all groups. */
+  addParamGroup(group: ParamGroup<Options> | OtherGroup): void {
+    this.#checkIdle()
+    this.#adopt([this.#entry(group, 'group', 'params')])
+  }
 
   /**
-   * One step.
+   * One step of all groups, in one native call.
    *
    * @param grads one gradient a parameter, in order over all groups (null leaves a parameter as it
    *   is); without it, parameters' `.grad` count. All are checked before anything changes.
+   * @returns false where a gradient was not finite and the step was left out (`nonFinite: 'skip'`)
    */
-  step(grads?: readonly (ArrayLike | null)[]): void {
-    this.#guard(() => {
-      for (const call of this.#calls(grads)) {
-        call.run().sync()
-        call.done()
-      }
-    })
+  step(grads?: readonly (ArrayLike | null)[]): boolean {
+    this.#checkIdle()
+    const plan = this.#plan(grads)
+    try {
+      const [gradients, buffers] = this.#write(plan)
+      this.#done(plan, native.optimizerStep(gradients, buffers) as number)
+      return true
+    } catch (error) {
+      return this.#skip(error)
+    }
   }
 
   /**
-   * `step` on other threads, on copies: parameters and state change when it is done, group by group.
-   * Aborting leaves the groups that were not done as they were.
+   * `step` on other threads, on copies: parameters and state of all groups change together when it is
+   * done. Aborting, or a gradient that is not finite, leaves all of them as they were. Another step
+   * before its end is refused.
    */
   async stepAsync({
     signal,
     grads,
-  }: AsyncOptions & { grads?: readonly (ArrayLike | null)[] } = {}): Promise<void> {
-    if (this.#busy) throw new ArgumentError('a step of this optimizer is under way')
-    let calls: GroupCall[]
-    try {
-      calls = this.#calls(grads)
-    } catch (error) {
-      if (this.#skips(error)) return
-      throw error
-    }
+  }: AsyncOptions & { grads?: readonly (ArrayLike | null)[] } = {}): Promise<boolean> {
+    this.#checkIdle()
+    const plan = this.#plan(grads)
     this.#busy = true
     try {
-      for (const call of calls) {
-        await runAsync(() => call.run().async(), { signal })
-        call.done()
-      }
+      const start = () => native.optimizerStepAsync(...this.#write(plan))
+      this.#done(plan, (await runAsync(start, { signal })) as number)
+      return true
     } catch (error) {
-      if (!this.#skips(error)) throw error
+      return this.#skip(error)
     } finally {
       this.#busy = false
     }
   }
 
-  #guard(run: () => void): void {
+  #checkIdle(): void {
     if (this.#busy) throw new ArgumentError('a step of this optimizer is under way')
-    try {
-      run()
-    } catch (error) {
-      if (!this.#skips(error)) throw error
-    }
   }
 
-  #skips(error: unknown): boolean {
-    if (!(error instanceof NumericalError) || this.#nonFinite !== 'skip') return false
+  #skip(error: unknown): false {
+    if (!(error instanceof NumericalError) || this.#nonFinite === 'throw') throw error
     this.skippedSteps++
-    return true
+    return false
   }
 
-  /** Checks everything; the calls that then cannot fail on account of their arguments. */
-  #calls(grads: readonly (ArrayLike | null)[] | undefined): GroupCall[] {
+  #done(plan: Active[][], norm: number): void {
+    this.gradNorm = norm
+    for (const group of plan) for (const { slot } of group) slot.step++
+  }
+
+  /** Checks everything. */
+  #plan(grads: readonly (ArrayLike | null)[] | undefined): Active[][] {
     const total = this.#entries.reduce((n, entry) => n + entry.slots.length, 0)
     if (grads !== undefined && (!Array.isArray(grads) || grads.length !== total)) {
       wrong('grads', `${total} gradients, one a parameter`, grads)
     }
+    if (this.maxGlobalGradNorm !== undefined) {
+      checkPositive(this.maxGlobalGradNorm, 'maxGlobalGradNorm')
+    }
     let at = 0
-    const plans = this.#entries.map(({ options, slots }) => {
-      this.checkOptions(options)
-      const active: { slot: Slot; grad: Tensor }[] = []
+    return this.#entries.map(({ algorithm, options, slots }) => {
+      checkGroup(algorithm, options)
+      const active: Active[] = []
       for (const slot of slots) {
         const given = grads ? grads[at] : slot.owner?.grad
-        if (given) active.push({ slot, grad: this.#gradient(given, slot, `grads[${at}]`) })
+        if (given) {
+          active.push(gradientOf(given, slot, at))
+          algorithm.checkShape?.(slot.shape, `params[${at}]`, options)
+        }
         at++
       }
-      return { options, active }
-    })
-    return plans.flatMap(({ options, active }) => {
-      const scale = clipScale(
-        active.map(({ grad }) => grad),
-        options.maxGradNorm,
-      )
-      const steps = new Set(active.map(({ slot }) => slot.step))
-      return [...steps].map((step) => {
-        const members = active.filter(({ slot }) => slot.step === step)
-        const slots = members.map(({ slot }) => slot)
-        for (const slot of slots) {
-          for (const [name, length] of Object.entries(this.buffersOf(slot, options))) {
-            slot.buffers[name] ??= new Float32Array(length)
-          }
-        }
-        return {
-          run: () =>
-            this.prepare(
-              slots,
-              members.map(({ grad }) => grad),
-              options,
-              scale,
-            ),
-          done: () => {
-            for (const slot of slots) slot.step++
-          },
-        }
-      })
+      return active
     })
   }
 
-  #gradient(given: ArrayLike, slot: Slot, name: string): Tensor {
-    const grad = toTensor(given, name)
-    if (!sameShape(grad.shape, slot.shape)) {
-      throw new ShapeError(
-        `'${name}' has shape ${shownShape(grad.shape)}, the parameter ${shownShape(slot.shape)}`,
-      )
+  /** Writes the argument block; returns the buffers. State is made at a parameter's first step. */
+  #write(plan: Active[][]): [grads: NativeBuffer[], buffers: NativeBuffer[]] {
+    const gradients: NativeBuffer[] = []
+    const buffers: NativeBuffer[] = []
+    begin()
+    number(plan.reduce((n, group) => n + group.length, 0))
+    for (const group of plan) {
+      for (const { slot, array, offset } of group) {
+        gradients.push(array)
+        flatView(dtypeCodes.float32, offset, slot.size)
+      }
     }
-    const dense =
-      grad.dtype === 'float32' && grad.contiguous ? grad : grad.detach().to('float32').clone()
-    if (!allFinite(dense)) {
-      throw new NumericalError(`'${name}' holds NaN or Inf; no parameter was changed`)
+    const groups = this.#entries
+      .map((entry, i) => ({ ...entry, active: plan[i] as Active[] }))
+      .filter(({ active }) => active.length > 0)
+    const names = groups.map(({ algorithm, options, active }) => {
+      const list: string[] = []
+      for (const { slot } of active) {
+        const specs = Object.entries(algorithm.buffers(slot.shape, options))
+        for (const [name, spec] of specs) slot.buffers[name] ??= make(spec, options)
+        if (list.length === 0) list.push(...specs.map(([name]) => name))
+      }
+      return list
+    })
+    number(
+      groups.reduce((n, { active }, i) => n + active.length * (1 + (names[i]?.length ?? 0)), 0),
+    )
+    groups.forEach(({ active }, i) => {
+      for (const { slot } of active) {
+        buffers.push(slot.view.array)
+        flatView(dtypeCodes.float32, slot.view.offset, slot.size)
+      }
+      for (const name of names[i] as string[]) {
+        for (const { slot } of active) {
+          const array = slot.buffers[name] as StateArray
+          buffers.push(array)
+          flatView(codeOf(array), 0, array.length)
+        }
+      }
+    })
+    number(this.maxGlobalGradNorm ?? Infinity)
+    number(groups.length)
+    for (const { algorithm, options, active } of groups) {
+      number(algorithm.code)
+      number(options.maxGradNorm ?? Infinity)
+      number(active.length)
+      number(dtypeCodes[options.stateDtype])
+      const members = active.map(({ slot }) => ({ shape: slot.shape, step: slot.step + 1 }))
+      algorithm.write(options, members)
     }
-    return dense
+    return [gradients, buffers]
   }
 
   /** Sets every parameter's `grad` to null; its memory is reused by the next backward(). */
@@ -290,7 +325,7 @@ export abstract class Optimizer<Options extends CommonOptions> {
   stateDict(): OptimizerState {
     let at = 0
     return {
-      kind: this.kind,
+      kind: this.#own.name,
       state: this.#entries.flatMap(({ slots }) =>
         slots.map(({ buffers, step }) => ({
           step,
@@ -306,10 +341,12 @@ export abstract class Optimizer<Options extends CommonOptions> {
     }
   }
 
-  /** Takes over a saved state: groups and shapes must be those of this optimizer. */
+  /** Takes over a saved state: groups, update rules and shapes must be those of this optimizer. */
   loadStateDict(saved: OptimizerState): void {
+    this.#checkIdle()
     const total = this.#entries.reduce((n, entry) => n + entry.slots.length, 0)
-    if (saved?.kind !== this.kind) wrong('state', `the state of ${this.kind}`, saved?.kind)
+    if (saved?.kind !== this.#own.name)
+      wrong('state', `the state of ${this.#own.name}`, saved?.kind)
     if (saved.state?.length !== total || saved.paramGroups?.length !== this.#entries.length) {
       throw new ArgumentError(
         `expected the state of ${total} parameters in ${this.#entries.length} groups but got ${saved.state?.length} in ${saved.paramGroups?.length}`,
@@ -317,56 +354,95 @@ export abstract class Optimizer<Options extends CommonOptions> {
     }
     // All is checked before anything is taken over.
     let at = 0
-    const fresh = this.#entries.map(({ slots, options }, g) => {
-      const { params: _, ...rest } = saved.paramGroups[g] as { params: number[] } & Record<
-        string,
-        unknown
-      >
-      const live = { ...options, ...structuredClone(rest) }
-      this.checkOptions(live)
-      return {
-        rest,
-        slots: slots.map((slot) => {
-          const entry = saved.state[at++] as Record<string, Float32Array | number>
-          const buffers: Record<string, Float32Array> = {}
-          for (const [name, length] of Object.entries(this.buffersOf(slot, live))) {
-            const array = entry[name]
-            if (array === undefined) continue
-            if (!(array instanceof Float32Array) || array.length !== length) {
-              wrong(`state[${at - 1}].${name}`, `a Float32Array of ${length}`, array)
-            }
-            buffers[name] = (array as Float32Array).slice()
-          }
-          return { buffers, step: checkInteger(entry['step'], `state[${at - 1}].step`, 0) }
-        }),
+    const fresh = this.#entries.map(({ algorithm, slots, options }, g) => {
+      const { params, ...rest } = structuredClone(saved.paramGroups[g]) as { params: unknown[] }
+      const live = { ...options, ...rest }
+      if (live.algorithm !== algorithm.name) {
+        wrong(`paramGroups[${g}].algorithm`, `'${algorithm.name}'`, live.algorithm)
       }
+      if (params?.length !== slots.length) {
+        wrong(`paramGroups[${g}].params`, `${slots.length} parameters`, params)
+      }
+      checkGroup(algorithm, live)
+      const states = slots.map((slot) => {
+        const entry = saved.state[at] as Record<string, StateArray | number>
+        const buffers: Record<string, StateArray> = {}
+        for (const [name, spec] of Object.entries(algorithm.buffers(slot.shape, live))) {
+          const array = entry[name]
+          if (array === undefined) continue
+          const Type = dtypeOf(spec, live) === 'float32' ? Float32Array : Uint16Array
+          if (!(array instanceof Type) || array.length !== spec.length) {
+            wrong(`state[${at}].${name}`, `a ${Type.name} of ${spec.length}`, array)
+          }
+          buffers[name] = (array as StateArray).slice()
+        }
+        return { buffers, step: checkInteger(entry['step'], `state[${at++}].step`, 0) }
+      })
+      return { live: rest, states }
     })
     this.#entries.forEach(({ slots, options }, g) => {
-      Object.assign(options, structuredClone(fresh[g]?.rest))
+      Object.assign(options, fresh[g]?.live)
       slots.forEach((slot, i) => {
-        Object.assign(slot, fresh[g]?.slots[i])
+        Object.assign(slot, fresh[g]?.states[i])
       })
     })
   }
 }
 
-/** √Σ‖g‖² over a list of gradients. */
-export function globalNorm(grads: readonly Tensor[]): number {
-  let squares = 0
-  for (const grad of grads) {
-    const norm = grad.detach().norm()
-    squares += norm.item() ** 2
-    norm.dispose()
+function groupsOf<Options>(params: Params<Options>): (ParamGroup<Options> | OtherGroup)[] {
+  if (typeof params === 'object' && params !== null && 'hidden' in params && 'rest' in params) {
+    return [params.hidden, { algorithm: 'adamw', ...params.rest } as OtherGroup]
   }
-  return Math.sqrt(squares)
+  if (!Array.isArray(params) || params.length === 0) {
+    wrong('params', 'a list of parameters or of groups, not empty', params)
+  }
+  const grouped = params.every((p) => typeof p === 'object' && p !== null && 'params' in p)
+  return (grouped ? params : [{ params }]) as ParamGroup<Options>[]
 }
 
-/** What gradients are multiplied by so that their norm is at most `limit`, as in PyTorch. */
-function clipScale(grads: readonly Tensor[], limit: number | undefined): number {
-  if (limit === undefined) return 1
-  const norm = globalNorm(grads)
-  return norm > limit ? limit / (norm + 1e-6) : 1
+function slotOf(parameter: Parameter, name: string): Slot {
+  const x = toTensor(parameter, name)
+  if (x.dtype !== 'float32') {
+    throw new DTypeError(`'${name}' has dtype ${x.dtype}, expected float32`)
+  }
+  if (!x.contiguous) {
+    throw new ShapeError(
+      `'${name}' of shape ${shownShape(x.shape)} is not contiguous and cannot be updated in place`,
+    )
+  }
+  const owner = parameter instanceof Tensor ? parameter : null
+  owner?.keep()
+  return { view: x.detach().keep(), shape: x.shape, size: x.size, owner, buffers: {}, step: 0 }
 }
+
+/** The memory of a gradient; a dense float32 copy where it is not that already. */
+function gradientOf(given: ArrayLike, slot: Slot, index: number): Active {
+  const bare = given as { data: unknown; shape: unknown; stride?: unknown; dtype?: unknown }
+  if (!(given instanceof Tensor) && bare.data instanceof Float32Array && !('stride' in bare)) {
+    const fits = Array.isArray(bare.shape) && sameShape(bare.shape, slot.shape)
+    if (fits && bare.data.length === slot.size) return { slot, array: bare.data, offset: 0 }
+  }
+  const grad = toTensor(given, `grads[${index}]`)
+  if (!sameShape(grad.shape, slot.shape)) {
+    throw new ShapeError(
+      `'grads[${index}]' has shape ${shownShape(grad.shape)}, the parameter ${shownShape(slot.shape)}`,
+    )
+  }
+  const dense =
+    grad.dtype === 'float32' && grad.contiguous ? grad : grad.detach().to('float32').clone()
+  return { slot, array: dense.array as NativeBuffer, offset: dense.offset }
+}
+
+function make(spec: BufferSpec, options: CommonOptions): StateArray {
+  const { length } = spec
+  if (dtypeOf(spec, options) === 'bfloat16') return new Uint16Array(length)
+  const array = new Float32Array(length)
+  spec.fill?.(array)
+  return array
+}
+
+const codeOf = (array: StateArray) =>
+  array instanceof Float32Array ? dtypeCodes.float32 : dtypeCodes.bfloat16
 
 /** Refuses parameters that share memory: each would be updated twice. */
 function checkDisjoint(parameters: readonly Tensor[]): void {
@@ -387,19 +463,3 @@ function checkDisjoint(parameters: readonly Tensor[]): void {
     }
   }
 }
-
-/** Checks shared by the optimizers. */
-export function checkLr(options: CommonOptions): void {
-  checkNumber(options.lr, 'lr', 0, Number.MAX_VALUE)
-  if (options.maxGradNorm !== undefined) checkNumber(options.maxGradNorm, 'maxGradNorm', 0)
-}
-
-/** Betas in [0, 1). */
-export function checkBetas(betas: unknown): void {
-  if (!Array.isArray(betas) || betas.length !== 2)
-    wrong('betas', 'a pair of numbers in [0, 1)', betas)
-  for (const beta of betas as number[]) checkNumber(beta, 'betas', 0, 1 - Number.EPSILON / 2)
-}
-
-/** The number of elements of a slot. */
-export const lengthOf = (slot: Slot): number => sizeOf(slot.shape)

@@ -1,164 +1,248 @@
-// Bindings of optimizer steps. Each takes lists of parameters of one group: contiguous float32.
-// Whoever calls has looked for NaN and Inf over all groups before.
+// Bindings of optimizer steps and of orthogonalize.
+
+#include <string>
 
 #include "addon/bindings.h"
 #include "palimpsest/ops/muon.h"
+#include "palimpsest/ops/optimizer.h"
 
 namespace palimpsest::addon {
 namespace {
 
-// A list whose entries are contiguous float32 and as long as those of `like`.
-std::vector<View> flat_list(Call& call, const char* name, Access access,
-                            const std::vector<View>* like = nullptr) {
-  std::vector<View> list = call.views(name, access);
-  if (like != nullptr && !list.empty() && list.size() != like->size()) {
-    refuse(Code::shape, std::string("'") + name + "' must have one entry a parameter");
+using Step = std::function<Status(Context&, double)>;
+
+std::vector<Quintic> read_steps(Call& call) {
+  std::vector<Quintic> steps;
+  const auto count = static_cast<size_t>(call.integer("steps", 0, 1000));
+  for (size_t i = 0; i < count; ++i) {
+    const double a = call.number();
+    const double b = call.number();
+    const double c = call.number();
+    steps.push_back({a, b, c});
   }
-  for (size_t i = 0; i < list.size(); ++i) {
-    if (list[i].dtype != DType::f32 || !list[i].contiguous()) {
-      refuse(Code::dtype, std::string("'") + name + "' must be contiguous float32");
-    }
-    if (like != nullptr && list[i].size() != (*like)[i].size()) {
-      refuse(Code::shape, std::string("'") + name + "' must be as long as its parameter");
-    }
-  }
-  return list;
+  return steps;
 }
 
-float* at(const std::vector<View>& list, size_t i) {
-  return list.empty() ? nullptr : list[i].as<float>();
-}
+// Hands out a group's buffers in the order in which lib/optim/optimizer.ts lists them: its parameters,
+// then for each kind of state one buffer a parameter.
+class Group {
+ public:
+  Group(Call& call, const std::vector<View>& grads, const std::vector<View>& buffers, size_t& grad,
+        size_t& buffer)
+      : call_(call), buffers_(buffers), buffer_(buffer) {
+    count = static_cast<size_t>(call.integer("parameters", 0, 1 << 24));
+    state = call.choice<DType>("stateDtype", DType::boolean);
+    if (state != DType::f32 && state != DType::bf16) {
+      refuse(Code::dtype, "state must be float32 or bfloat16");
+    }
+    if (grad + count > grads.size()) refuse(Code::shape, "'grads' has too few entries");
+    for (size_t i = 0; i < count; ++i, ++grad) {
+      check(grads[grad], "grads", DType::f32, grads[grad].size());
+      gradients.push_back({grads[grad].size(), grads[grad].as<const float>()});
+    }
+    for (size_t i = 0; i < count; ++i) parameters.push_back(next<float>(i, DType::f32));
+  }
 
-// sgd(params, grads, buffers | []); then lr, momentum, dampening, weightDecay, gradScale, nesterov,
-// maximize, first
-auto sgd(Call& call) {
-  auto params = flat_list(call, "params", Access::update);
-  auto grads = flat_list(call, "grads", Access::read, &params);
-  auto buffers = flat_list(call, "buffers", Access::update, &params);
+  // One state buffer a parameter, as long as it.
+  std::vector<void*> states() {
+    std::vector<void*> list;
+    for (size_t i = 0; i < count; ++i) list.push_back(next<void>(i, state));
+    return list;
+  }
+  // Null for all where `present` is false.
+  std::vector<void*> states_if(bool present) {
+    return present ? states() : std::vector<void*>(count, nullptr);
+  }
+  // A buffer of its own length.
+  View take(DType dtype, int64_t length) {
+    if (buffer_ >= buffers_.size()) refuse(Code::shape, "'buffers' has too few entries");
+    const View& view = buffers_[buffer_++];
+    check(view, "buffers", dtype, length);
+    return view;
+  }
+  int64_t step() { return call_.integer("step", 1, int64_t{1} << 52); }
+
+  size_t count;
+  DType state;
+  std::vector<GradientTensor> gradients;
+  std::vector<float*> parameters;
+
+ private:
+  static void check(const View& view, const char* name, DType dtype, int64_t length) {
+    if (view.dtype != dtype || !view.contiguous() || view.size() != length) {
+      refuse(Code::shape, std::string("'") + name + "' must hold " + std::to_string(length) +
+                              " contiguous " + name_of(dtype));
+    }
+  }
+  template <typename T>
+  T* next(size_t i, DType dtype) {
+    return static_cast<T*>(take(dtype, gradients[i].n).data);
+  }
+
+  Call& call_;
+  const std::vector<View>& buffers_;
+  size_t& buffer_;
+};
+
+// lr, momentum, dampening, weightDecay, nesterov, maximize; a step a parameter
+Step sgd(Call& call, Group& group) {
   SgdArgs args{};
+  args.state = group.state;
   args.lr = call.number();
   args.momentum = call.number();
   args.dampening = call.number();
   args.weight_decay = call.number();
-  args.grad_scale = call.number();
   args.nesterov = call.flag();
   args.maximize = call.flag();
-  args.first = call.flag();
-  return [=](Context& context) -> Status {
-    for (size_t i = 0; i < params.size(); ++i) {
-      SgdArgs one = args;
-      one.n = params[i].size();
-      one.p = at(params, i);
-      one.g = at(grads, i);
-      one.buffer = at(buffers, i);
-      context.kernels.optim.sgd(context, one);
-    }
+  const auto buffers = group.states_if(args.momentum != 0);
+  std::vector<SgdTensor> list;
+  for (size_t i = 0; i < group.count; ++i) {
+    const auto& [n, g] = group.gradients[i];
+    list.push_back({n, group.parameters[i], g, buffers[i], group.step()});
+  }
+  return [args, list](Context& context, double scale) mutable -> Status {
+    args.grad_scale = scale;
+    context.kernels.optim.sgd(context, args, list.data(), static_cast<int64_t>(list.size()));
     return {};
   };
 }
 
-// adamw(params, grads, m, v, vMax | []); then lr, beta1, beta2, eps, weightDecay, gradScale, step,
-// decoupled, maximize
-auto adamw(Call& call) {
-  auto params = flat_list(call, "params", Access::update);
-  auto grads = flat_list(call, "grads", Access::read, &params);
-  auto m = flat_list(call, "m", Access::update, &params);
-  auto v = flat_list(call, "v", Access::update, &params);
-  auto v_max = flat_list(call, "vMax", Access::update, &params);
-  if (m.size() != params.size() || v.size() != params.size()) {
-    refuse(Code::shape, "'m' and 'v' must have one entry a parameter");
-  }
+// lr, beta1, beta2, eps, weightDecay, amsgrad, decoupled, maximize; a step a parameter
+Step adamw(Call& call, Group& group) {
   AdamWArgs args{};
+  args.state = group.state;
   args.lr = call.number();
   args.beta1 = call.number();
   args.beta2 = call.number();
   args.eps = call.number();
   args.weight_decay = call.number();
-  args.grad_scale = call.number();
-  args.step = call.integer("step", 1, int64_t{1} << 52);
+  const bool amsgrad = call.flag();
   args.decoupled = call.flag();
   args.maximize = call.flag();
-  return [=](Context& context) -> Status {
-    for (size_t i = 0; i < params.size(); ++i) {
-      AdamWArgs one = args;
-      one.n = params[i].size();
-      one.p = at(params, i);
-      one.g = at(grads, i);
-      one.m = at(m, i);
-      one.v = at(v, i);
-      one.v_max = at(v_max, i);
-      context.kernels.optim.adamw(context, one);
-    }
+  const auto m = group.states();
+  const auto v = group.states();
+  const auto v_max = group.states_if(amsgrad);
+  std::vector<AdamWTensor> list;
+  for (size_t i = 0; i < group.count; ++i) {
+    const auto& [n, g] = group.gradients[i];
+    list.push_back({n, group.parameters[i], g, m[i], v[i], v_max[i], group.step()});
+  }
+  return [args, list](Context& context, double scale) mutable -> Status {
+    args.grad_scale = scale;
+    context.kernels.optim.adamw(context, args, list.data(), static_cast<int64_t>(list.size()));
     return {};
   };
 }
 
-// lion(params, grads, m); then lr, beta1, beta2, weightDecay, gradScale
-auto lion(Call& call) {
-  auto params = flat_list(call, "params", Access::update);
-  auto grads = flat_list(call, "grads", Access::read, &params);
-  auto m = flat_list(call, "m", Access::update, &params);
-  if (m.size() != params.size()) refuse(Code::shape, "'m' must have one entry a parameter");
+// lr, beta1, beta2, weightDecay; a step a parameter
+Step lion(Call& call, Group& group) {
   LionArgs args{};
+  args.state = group.state;
   args.lr = call.number();
   args.beta1 = call.number();
   args.beta2 = call.number();
   args.weight_decay = call.number();
-  args.grad_scale = call.number();
-  return [=](Context& context) -> Status {
-    for (size_t i = 0; i < params.size(); ++i) {
-      LionArgs one = args;
-      one.n = params[i].size();
-      one.p = at(params, i);
-      one.g = at(grads, i);
-      one.m = at(m, i);
-      context.kernels.optim.lion(context, one);
-    }
+  const auto m = group.states();
+  std::vector<LionTensor> list;
+  for (size_t i = 0; i < group.count; ++i) {
+    const auto& [n, g] = group.gradients[i];
+    list.push_back({n, group.parameters[i], g, m[i], group.step()});
+  }
+  return [args, list](Context& context, double scale) mutable -> Status {
+    args.grad_scale = scale;
+    context.kernels.optim.lion(context, args, list.data(), static_cast<int64_t>(list.size()));
     return {};
   };
 }
 
-// muon(params, grads, momentum, secondMoment | []) over views [batch, rows, cols]; then decay,
-// momentum, fresh, nesterov, beta2, rowEps, gradScale, cautious, compute, eps, normFactor, the number
-// of steps with a, b, c each, and one scale a parameter
-auto muon(Call& call) {
-  auto params = flat_list(call, "params", Access::update);
-  auto grads = flat_list(call, "grads", Access::read, &params);
-  auto momentum = flat_list(call, "momentum", Access::update, &params);
-  auto second = call.views("secondMoment", Access::update);
+// decay, momentum, fresh, nesterov, normalised, beta2, rowEps, cautious, columns, compute, eps,
+// normFactor, the number of steps with a, b, c each; then for each parameter step, batch, rows, cols,
+// the number of row blocks with their sizes, and scale and norm for each block (one where unsplit)
+Step muon(Call& call, Group& group) {
   MuonArgs args{};
+  args.state = group.state;
   args.decay = call.number();
   args.momentum = call.number();
   args.fresh = call.number();
   args.nesterov = call.flag();
+  const bool normalised = call.flag();
   args.beta2 = call.number();
   args.row_eps = call.number();
-  args.grad_scale = call.number();
   args.cautious = call.flag();
+  args.columns = call.flag();
   args.compute = call.choice("compute", Compute::bf16);
   args.eps = call.number();
   args.norm_factor = call.number();
-  const auto steps = static_cast<size_t>(call.integer("steps", 0, 1000));
-  for (size_t i = 0; i < steps; ++i) {
-    const double a = call.number();
-    const double b = call.number();
-    const double c = call.number();
-    args.steps.push_back({a, b, c});
-  }
-  if (momentum.size() != params.size() || (!second.empty() && second.size() != params.size())) {
-    refuse(Code::shape, "'momentum' and 'secondMoment' must have one entry a parameter");
-  }
-  for (size_t i = 0; i < params.size(); ++i) {
-    const View& p = params[i];
-    if (p.rank != 3) refuse(Code::shape, "'params' must be views [batch, rows, cols]");
-    if (!second.empty() && (second[i].dtype != DType::f32 || !second[i].contiguous() ||
-                            second[i].size() != p.shape[0] * p.shape[1])) {
-      refuse(Code::shape, "'secondMoment' must hold one float32 a row");
+  args.steps = read_steps(call);
+  const auto momentum = group.states();
+  for (size_t i = 0; i < group.count; ++i) {
+    constexpr int64_t kLimit = int64_t{1} << 40;
+    MuonParameter p{};
+    p.p = group.parameters[i];
+    p.g = group.gradients[i].g;
+    p.momentum = momentum[i];
+    p.step = group.step();
+    p.batch = call.integer("batch", 0, kLimit);
+    p.rows = call.integer("rows", 0, kLimit);
+    p.cols = call.integer("cols", 0, kLimit);
+    if (static_cast<double>(p.batch) * static_cast<double>(p.rows) * static_cast<double>(p.cols) !=
+        static_cast<double>(group.gradients[i].n)) {
+      refuse(Code::shape, "batch · rows · cols must be the parameter's size");
     }
-    args.parameters.push_back({p.as<float>(), at(grads, i), at(momentum, i), at(second, i),
-                               p.shape[0], p.shape[1], p.shape[2], call.number()});
+    if (normalised) {
+      const int64_t neurons = p.batch * (args.columns ? p.cols : p.rows);
+      p.second_moment = group.take(DType::f32, neurons).as<float>();
+    }
+    std::vector<int64_t> sizes(static_cast<size_t>(call.integer("splitSizes", 0, 1 << 16)));
+    int64_t sum = 0;
+    for (int64_t& size : sizes) sum += size = call.integer("splitSizes", 1, kLimit);
+    if (!sizes.empty() && (sum != p.rows || args.columns)) {
+      refuse(Code::shape, "'splitSizes' must sum to the rows of a matrix whose neurons are rows");
+    }
+    std::vector<std::pair<double, double>> factors;
+    for (size_t k = 0; k < std::max<size_t>(1, sizes.size()); ++k) {
+      const double scale = call.number();
+      factors.emplace_back(scale, call.number());
+    }
+    auto blocks = sizes.empty() ? std::vector{p} : split_rows(p, sizes, args.state);
+    for (size_t k = 0; k < blocks.size(); ++k) {
+      std::tie(blocks[k].scale, blocks[k].norm) = factors[k % factors.size()];
+      args.parameters.push_back(blocks[k]);
+    }
   }
-  return [args](Context& context) { return muon_step(context, args); };
+  return [args](Context& context, double scale) mutable {
+    args.grad_scale = scale;
+    return muon_step(context, args);
+  };
+}
+
+// In the order of the codes in lib/optim/.
+constexpr Step (*kAlgorithms[])(Call&, Group&) = {sgd, adamw, lion, muon};
+
+// optimizerStep(grads, buffers): one step of all groups; then the largest global norm, the number of
+// groups, and for each its algorithm, largest norm, and what Group and the algorithm read. Returns the
+// global norm.
+auto step(Call& call) {
+  const auto grads = call.views("grads", Access::read);
+  const auto buffers = call.views("buffers", Access::update);
+  double* norm = call.result();
+  const double max_norm = call.number();
+  const int64_t count = call.integer("groups", 0, 1 << 20);
+  std::vector<OptimizerGroup> groups;
+  size_t grad = 0;
+  size_t buffer = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t algorithm = call.integer("algorithm", 0, std::size(kAlgorithms) - 1);
+    OptimizerGroup made;
+    made.max_norm = call.number();
+    Group group(call, grads, buffers, grad, buffer);
+    made.step = kAlgorithms[algorithm](call, group);
+    made.gradients = std::move(group.gradients);
+    groups.push_back(std::move(made));
+  }
+  return [groups, max_norm, norm](Context& context) {
+    return optimizer_step(context, groups, max_norm, *norm);
+  };
 }
 
 // orthogonalize(x, out) over rank 2 or 3; then compute, method, eps, normFactor, allowNonFinite, and
@@ -186,14 +270,7 @@ auto orthogonalize(Call& call) {
   args.eps = call.number();
   args.norm_factor = call.number();
   args.allow_nonfinite = call.flag();
-  std::vector<Quintic> steps;
-  const auto count = static_cast<size_t>(call.integer("steps", 0, 1000));
-  for (size_t i = 0; i < count; ++i) {
-    const double a = call.number();
-    const double b = call.number();
-    const double c = call.number();
-    steps.push_back({a, b, c});
-  }
+  const std::vector<Quintic> steps = read_steps(call);
   return [args, steps](Context& context) {
     NewtonSchulzArgs with_steps = args;
     with_steps.steps = steps.data();
@@ -205,10 +282,7 @@ auto orthogonalize(Call& call) {
 }  // namespace
 
 void register_optim(Exports& exports) {
-  exports.add_with_async<sgd>("sgd");
-  exports.add_with_async<adamw>("adamw");
-  exports.add_with_async<lion>("lion");
-  exports.add_with_async<muon>("muon");
+  exports.add_with_async<step>("optimizerStep");
   exports.add_with_async<orthogonalize>("orthogonalize");
 }
 

@@ -3,8 +3,10 @@
 
 #include "palimpsest/ops/muon.h"
 
+#include <algorithm>
 #include <cmath>
-#include <string>
+#include <numeric>
+#include <tuple>
 
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
@@ -14,61 +16,54 @@ namespace {
 
 constexpr int64_t kBatchElements = 1 << 20;  // at most this many elements are batched
 
-Status check_gradients(Context& context, const MuonArgs& args) {
-  for (size_t i = 0; i < args.parameters.size(); ++i) {
-    const MuonParameter& p = args.parameters[i];
-    bool finite = true;
-    const View g = contiguous_view(p.g, {p.batch * p.rows * p.cols});
-    PALIMPSEST_TRY(context.kernels.reduce.all_finite(context, g, finite));
-    if (!finite) {
-      return {Code::numerical, "the gradient of parameter " + std::to_string(i) + " holds NaN or Inf"};
-    }
-  }
-  return {};
-}
-
-// NorMuon (arXiv 2510.05491): rows of o are divided by the root of their running mean square, and the
-// whole is brought back to o's Frobenius norm. Only factors are computed here: o is not touched.
-Status row_factors(Context& context, const MuonArgs& args, const float* o, int64_t rows,
-                   int64_t cols, float* second_moment, float* factors) {
-  const View in = contiguous_view(o, {rows, cols});
-  const View out = contiguous_view(factors, {rows, 1});
-  PALIMPSEST_TRY(
-      context.kernels.reduce.reduce(context, {Reduction::sum_of_squares, out, in, 0b10}));
+// NorMuon (arXiv 2510.05491): neurons of o are divided by the root of their running mean square, and
+// the whole is brought to o's Frobenius norm, or to p.norm. Only factors are computed here: o is not
+// touched.
+Status neuron_factors(Context& context, const MuonArgs& args, const MuonParameter& p,
+                      const float* o, float* second_moment, float* factors) {
+  const int64_t neurons = args.columns ? p.cols : p.rows;
+  const int64_t inputs = args.columns ? p.rows : p.cols;
+  const View in = contiguous_view(o, {p.rows, p.cols});
+  const View out = args.columns ? contiguous_view(factors, {1, neurons})
+                                : contiguous_view(factors, {neurons, 1});
+  PALIMPSEST_TRY(context.kernels.reduce.reduce(
+      context, {Reduction::sum_of_squares, out, in, args.columns ? 0b01u : 0b10u}));
   double before = 0;
   double after = 0;
-  for (int64_t r = 0; r < rows; ++r) {
-    const double squares = factors[r];
-    const double mean = squares / static_cast<double>(cols);
-    const double v = args.beta2 * second_moment[r] + (1 - args.beta2) * mean;
-    second_moment[r] = static_cast<float>(v);
+  for (int64_t i = 0; i < neurons; ++i) {
+    const double squares = factors[i];
+    const double mean = squares / static_cast<double>(inputs);
+    const double v = args.beta2 * second_moment[i] + (1 - args.beta2) * mean;
+    second_moment[i] = static_cast<float>(v);
     const double factor = 1 / (std::sqrt(v) + args.row_eps);
     before += squares;
     after += squares * factor * factor;
-    factors[r] = static_cast<float>(factor);
+    factors[i] = static_cast<float>(factor);
   }
-  const double restore = after > 0 ? std::sqrt(before / after) : 0;
-  for (int64_t r = 0; r < rows; ++r) {
-    factors[r] = static_cast<float>(static_cast<double>(factors[r]) * restore);
+  const double target = p.norm > 0 ? p.norm : std::sqrt(before);
+  const double restore = after > 0 ? target / std::sqrt(after) : 0;
+  for (int64_t i = 0; i < neurons; ++i) {
+    factors[i] = static_cast<float>(static_cast<double>(factors[i]) * restore);
   }
   return {};
 }
 
-// Parameters [first, last) of one shape, as one batch.
-Status step_group(Context& context, const MuonArgs& args, size_t first, size_t last) {
+// Parameters of one shape, as one batch.
+Status step_group(Context& context, const MuonArgs& args, const MuonParameter* const* members,
+                  int64_t count) {
   const Workspace::Scope scope(context.workspace);
-  const MuonParameter& shape = args.parameters[first];
+  const MuonParameter& shape = *members[0];
   const int64_t matrix = shape.rows * shape.cols;
   const int64_t each = shape.batch * matrix;
-  const auto count = static_cast<int64_t>(last - first);
+  const int64_t neurons = args.columns ? shape.cols : shape.rows;
   auto* u = context.workspace.take<float>(count * each);
-  auto* factors = context.workspace.take<float>(shape.rows);
-  for (size_t i = first; i < last; ++i) {
-    const MuonParameter& p = args.parameters[i];
-    context.kernels.optim.momentum(
-        context, {each, p.g, p.momentum, u + static_cast<int64_t>(i - first) * each, args.momentum,
-                  args.fresh, args.grad_scale, args.nesterov});
+  auto* factors = context.workspace.take<float>(neurons);
+  auto* list = context.workspace.take<MomentumTensor>(count);
+  for (int64_t i = 0; i < count; ++i) {
+    list[i] = {each, members[i]->g, members[i]->momentum, u + i * each, members[i]->step};
   }
+  context.kernels.optim.momentum(
+      context, {args.state, args.momentum, args.fresh, args.grad_scale, args.nesterov}, list, count);
   NewtonSchulzArgs ns;
   ns.x = row_major(u, shape.rows, shape.cols);
   ns.out = ns.x;
@@ -79,16 +74,16 @@ Status step_group(Context& context, const MuonArgs& args, size_t first, size_t l
   ns.eps = args.eps;
   ns.norm_factor = args.norm_factor;
   PALIMPSEST_TRY(orthogonalize(context, ns));
-  for (size_t i = first; i < last; ++i) {
-    const MuonParameter& p = args.parameters[i];
+  for (int64_t i = 0; i < count; ++i) {
+    const MuonParameter& p = *members[i];
     for (int64_t b = 0; b < p.batch; ++b) {
-      const float* o = u + static_cast<int64_t>(i - first) * each + b * matrix;
-      DecayedUpdateArgs update{p.rows,  p.cols,     p.p + b * matrix, o,
+      const float* o = u + i * each + b * matrix;
+      DecayedUpdateArgs update{p.rows,  p.cols,  p.p + b * matrix, o,           nullptr,
                                nullptr, p.scale, args.decay,       args.cautious};
       if (p.second_moment != nullptr) {
-        PALIMPSEST_TRY(row_factors(context, args, o, p.rows, p.cols, p.second_moment + b * p.rows,
-                                   factors));
-        update.row_scale = factors;
+        PALIMPSEST_TRY(
+            neuron_factors(context, args, p, o, p.second_moment + b * neurons, factors));
+        (args.columns ? update.col_scale : update.row_scale) = factors;
       }
       context.kernels.optim.decayed_update(context, update);
     }
@@ -98,22 +93,47 @@ Status step_group(Context& context, const MuonArgs& args, size_t first, size_t l
 
 }  // namespace
 
+std::vector<MuonParameter> split_rows(const MuonParameter& fused, const std::vector<int64_t>& sizes,
+                                      DType state) {
+  std::vector<MuonParameter> blocks;
+  for (int64_t b = 0; b < fused.batch; ++b) {
+    int64_t row = b * fused.rows;
+    for (const int64_t rows : sizes) {
+      MuonParameter block = fused;
+      const int64_t offset = row * fused.cols;
+      block.p += offset;
+      block.g += offset;
+      block.momentum =
+          static_cast<std::byte*>(fused.momentum) + static_cast<size_t>(offset) * size_of(state);
+      if (fused.second_moment != nullptr) block.second_moment += row;
+      block.batch = 1;
+      block.rows = rows;
+      blocks.push_back(block);
+      row += rows;
+    }
+  }
+  return blocks;
+}
+
 Status muon_step(Context& context, const MuonArgs& args) {
-  PALIMPSEST_TRY(check_gradients(context, args));
-  const auto same_shape = [&](size_t i, size_t j) {
-    const MuonParameter& a = args.parameters[i];
-    const MuonParameter& b = args.parameters[j];
-    return a.batch == b.batch && a.rows == b.rows && a.cols == b.cols;
-  };
-  for (size_t first = 0; first < args.parameters.size();) {
-    const MuonParameter& p = args.parameters[first];
+  const auto shape = [](const MuonParameter* p) { return std::tuple(p->batch, p->rows, p->cols); };
+  std::vector<const MuonParameter*> order;
+  order.reserve(args.parameters.size());
+  for (const MuonParameter& p : args.parameters) {
+    if (p.batch * p.rows * p.cols > 0) order.push_back(&p);
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](auto* a, auto* b) { return shape(a) < shape(b); });
+  for (size_t first = 0; first < order.size();) {
+    const MuonParameter& p = *order[first];
     const int64_t each = p.batch * p.rows * p.cols;
     size_t last = first + 1;
-    while (last < args.parameters.size() && same_shape(first, last) &&
+    while (last < order.size() && shape(order[first]) == shape(order[last]) &&
            static_cast<int64_t>(last - first + 1) * each <= kBatchElements) {
       ++last;
     }
-    PALIMPSEST_TRY(step_group(context, args, first, last));
+    PALIMPSEST_TRY(
+        step_group(context, args, order.data() + first, static_cast<int64_t>(last - first)));
     first = last;
   }
   return {};

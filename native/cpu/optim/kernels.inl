@@ -1,6 +1,8 @@
 // Optimizer steps, memory-bound: floor = bytes of all buffers (AdamW 28 bytes a parameter: p, m, v
-// read and written, g read). Plain loops that the compiler vectorises; a task takes a chunk that
-// leaves the division of work the same for every number of threads.
+// read and written, g read; 20 with bf16 state). Plain loops that the compiler vectorises; work is cut
+// by sizes alone, so that nothing depends on the number of threads.
+
+#include <bit>
 
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
@@ -12,46 +14,97 @@ constexpr int64_t kGrain = 32768;
 
 inline float root(float x) { return __builtin_sqrtf(x); }
 
-void sgd(Context& context, const SgdArgs& a) {
-  const auto lr = static_cast<float>(a.lr);
-  const auto momentum = static_cast<float>(a.momentum);
-  const auto fresh = static_cast<float>(a.first ? 1 : 1 - a.dampening);
-  const auto kept = static_cast<float>(a.first ? 0 : a.momentum);
-  const auto decay = static_cast<float>(a.weight_decay);
-  const auto sign = static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale);
-  context.parallel_chunks(a.n, kGrain, [&](int64_t begin, int64_t end) {
-    float* p = a.p;
-    const float* grad = a.g;
-    float* buffer = a.buffer;
-    if (buffer == nullptr) {
-#pragma GCC ivdep
-      for (int64_t i = begin; i < end; ++i) {
-        const float g = sign * grad[i] + decay * p[i];
-        p[i] = p[i] - lr * g;
-      }
-    } else if (a.nesterov) {
-#pragma GCC ivdep
-      for (int64_t i = begin; i < end; ++i) {
-        const float g = sign * grad[i] + decay * p[i];
-        const float b = (a.first ? 0.0f : kept * buffer[i]) + fresh * g;
-        buffer[i] = b;
-        p[i] = p[i] - lr * (g + momentum * b);
-      }
-    } else {
-#pragma GCC ivdep
-      for (int64_t i = begin; i < end; ++i) {
-        const float g = sign * grad[i] + decay * p[i];
-        const float b = (a.first ? 0.0f : kept * buffer[i]) + fresh * g;
-        buffer[i] = b;
-        p[i] = p[i] - lr * b;
-      }
+// 32 bits that depend on the element and the step: the low half rounds one buffer, the high half
+// another. (A multiplicative hash with two rounds of mixing; uniform enough to round without bias.)
+inline uint32_t noise(int64_t i, uint32_t seed) {
+  uint32_t x = static_cast<uint32_t>(i) * 0x9E3779B1u + seed;
+  x = (x ^ (x >> 16)) * 0x85EBCA6Bu;
+  x = (x ^ (x >> 13)) * 0xC2B2AE35u;
+  return x ^ (x >> 16);
+}
+inline uint32_t seed_of(int64_t step, int64_t tensor) {
+  return noise(step, static_cast<uint32_t>(tensor) * 0x27D4EB2Fu + 0x165667B1u);
+}
+
+// How state is held.
+inline float load(float x) { return x; }
+inline float load(BFloat16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16); }
+inline void store(float* to, float x, uint32_t) { *to = x; }
+// Rounds up with the probability of the part that is cut off.
+inline void store(BFloat16* to, float x, uint32_t half) {
+  to->bits = static_cast<uint16_t>((std::bit_cast<uint32_t>(x) + half) >> 16);
+}
+
+struct Piece {
+  int64_t tensor, begin, end;
+};
+
+// Calls body(index, begin, end) for pieces of all tensors; a task has at least kGrain elements where
+// there are so many, from several tensors if need be.
+template <typename Tensor, typename Body>
+void over(Context& context, const Tensor* list, int64_t count, const Body& body) {
+  const Workspace::Scope scope(context.workspace);
+  int64_t total = 0;
+  for (int64_t i = 0; i < count; ++i) total += (list[i].n + kGrain - 1) / kGrain;
+  auto* pieces = context.workspace.take<Piece>(total);
+  auto* first = context.workspace.take<int64_t>(total + 1);
+  int64_t at = 0;
+  int64_t tasks = 0;
+  int64_t filled = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t begin = 0; begin < list[i].n; begin += kGrain) {
+      const int64_t end = begin + kGrain < list[i].n ? begin + kGrain : list[i].n;
+      if (filled == 0) first[tasks++] = at;
+      pieces[at++] = {i, begin, end};
+      filled += end - begin;
+      if (filled >= kGrain) filled = 0;
+    }
+  }
+  first[tasks] = at;
+  context.parallel(tasks, [&](int64_t task) {
+    for (int64_t k = first[task]; k < first[task + 1]; ++k) {
+      body(pieces[k].tensor, pieces[k].begin, pieces[k].end);
     }
   });
 }
 
-template <bool kAmsgrad>
-void adamw_chunk(const AdamWArgs& a, int64_t begin, int64_t end, double correction1,
-                 double correction2) {
+template <typename State>
+void sgd_piece(const SgdArgs& a, const SgdTensor& t, uint32_t seed, int64_t begin, int64_t end) {
+  const bool first = t.step == 1;
+  const auto lr = static_cast<float>(a.lr);
+  const auto momentum = static_cast<float>(a.momentum);
+  const auto fresh = static_cast<float>(first ? 1 : 1 - a.dampening);
+  const auto kept = static_cast<float>(first ? 0 : a.momentum);
+  const auto decay = static_cast<float>(a.weight_decay);
+  const auto sign = static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale);
+  float* p = t.p;
+  const float* grad = t.g;
+  auto* buffer = static_cast<State*>(t.buffer);
+  if (buffer == nullptr) {
+#pragma GCC ivdep
+    for (int64_t i = begin; i < end; ++i) {
+      const float g = sign * grad[i] + decay * p[i];
+      p[i] = p[i] - lr * g;
+    }
+    return;
+  }
+  // Nesterov's g + momentum·b is cg·g + cb·b.
+  const float cg = a.nesterov ? 1.0f : 0.0f;
+  const float cb = a.nesterov ? momentum : 1.0f;
+#pragma GCC ivdep
+  for (int64_t i = begin; i < end; ++i) {
+    const float g = sign * grad[i] + decay * p[i];
+    const float b = kept * load(buffer[i]) + fresh * g;
+    store(buffer + i, b, noise(i, seed) & 0xffffu);
+    p[i] = p[i] - lr * (cg * g + cb * b);
+  }
+}
+
+template <typename State, bool kAmsgrad>
+void adamw_piece(const AdamWArgs& a, const AdamWTensor& t, uint32_t seed, int64_t begin,
+                 int64_t end) {
+  const double correction1 = 1 - __builtin_pow(a.beta1, static_cast<double>(t.step));
+  const double correction2 = 1 - __builtin_pow(a.beta2, static_cast<double>(t.step));
   const auto beta1 = static_cast<float>(a.beta1);
   const auto beta2 = static_cast<float>(a.beta2);
   const auto fresh1 = static_cast<float>(1 - a.beta1);
@@ -62,40 +115,31 @@ void adamw_chunk(const AdamWArgs& a, int64_t begin, int64_t end, double correcti
   const auto step_size = static_cast<float>(a.lr / correction1);
   const auto inverse_root = static_cast<float>(1 / __builtin_sqrt(correction2));
   const auto eps = static_cast<float>(a.eps);
-  float* p = a.p;
-  const float* grad = a.g;
-  float* m = a.m;
-  float* v = a.v;
-  float* v_max = a.v_max;
+  float* p = t.p;
+  const float* grad = t.g;
+  auto* m = static_cast<State*>(t.m);
+  auto* v = static_cast<State*>(t.v);
+  auto* v_max = static_cast<State*>(t.v_max);
 #pragma GCC ivdep
   for (int64_t i = begin; i < end; ++i) {
+    const uint32_t random = noise(i, seed);
     const float g = sign * grad[i] + l2 * p[i];
-    const float m1 = beta1 * m[i] + fresh1 * g;
-    const float v1 = beta2 * v[i] + fresh2 * (g * g);
-    m[i] = m1;
-    v[i] = v1;
+    const float m1 = beta1 * load(m[i]) + fresh1 * g;
+    const float v1 = beta2 * load(v[i]) + fresh2 * (g * g);
+    store(m + i, m1, random & 0xffffu);
+    store(v + i, v1, random >> 16);
     float second = v1;
     if constexpr (kAmsgrad) {
-      second = v_max[i] > v1 ? v_max[i] : v1;
-      v_max[i] = second;
+      const float largest = load(v_max[i]);
+      second = largest > v1 ? largest : v1;
+      store(v_max + i, second, random >> 16);
     }
     p[i] = keep * p[i] - step_size * (m1 / (root(second) * inverse_root + eps));
   }
 }
 
-void adamw(Context& context, const AdamWArgs& a) {
-  const double correction1 = 1 - __builtin_pow(a.beta1, static_cast<double>(a.step));
-  const double correction2 = 1 - __builtin_pow(a.beta2, static_cast<double>(a.step));
-  context.parallel_chunks(a.n, kGrain, [&](int64_t begin, int64_t end) {
-    if (a.v_max != nullptr) {
-      adamw_chunk<true>(a, begin, end, correction1, correction2);
-    } else {
-      adamw_chunk<false>(a, begin, end, correction1, correction2);
-    }
-  });
-}
-
-void lion(Context& context, const LionArgs& a) {
+template <typename State>
+void lion_piece(const LionArgs& a, const LionTensor& t, uint32_t seed, int64_t begin, int64_t end) {
   const auto lr = static_cast<float>(a.lr);
   const auto beta1 = static_cast<float>(a.beta1);
   const auto beta2 = static_cast<float>(a.beta2);
@@ -103,48 +147,104 @@ void lion(Context& context, const LionArgs& a) {
   const auto fresh2 = static_cast<float>(1 - a.beta2);
   const auto keep = static_cast<float>(1 - a.lr * a.weight_decay);
   const auto scale = static_cast<float>(a.grad_scale);
-  context.parallel_chunks(a.n, kGrain, [&](int64_t begin, int64_t end) {
-    float* p = a.p;
-    const float* grad = a.g;
-    float* m = a.m;
+  float* p = t.p;
+  const float* grad = t.g;
+  auto* m = static_cast<State*>(t.m);
+#pragma GCC ivdep
+  for (int64_t i = begin; i < end; ++i) {
+    const float g = scale * grad[i];
+    const float old = load(m[i]);
+    const float u = beta1 * old + fresh1 * g;
+    const float direction = u > 0.0f ? 1.0f : (u < 0.0f ? -1.0f : 0.0f);
+    store(m + i, beta2 * old + fresh2 * g, noise(i, seed) & 0xffffu);
+    p[i] = keep * p[i] - lr * direction;
+  }
+}
+
+template <typename State>
+void momentum_piece(const MomentumArgs& a, const MomentumTensor& t, uint32_t seed, int64_t begin,
+                    int64_t end) {
+  const auto beta = static_cast<float>(a.beta);
+  const auto fresh = static_cast<float>(a.alpha * a.grad_scale);
+  const float cg = a.nesterov ? fresh : 0.0f;
+  const float cm = a.nesterov ? beta : 1.0f;
+  const float* g = t.g;
+  auto* m = static_cast<State*>(t.m);
+  float* u = t.u;
+  if (u == nullptr) {
 #pragma GCC ivdep
     for (int64_t i = begin; i < end; ++i) {
-      const float g = scale * grad[i];
-      const float u = beta1 * m[i] + fresh1 * g;
-      const float direction = u > 0.0f ? 1.0f : (u < 0.0f ? -1.0f : 0.0f);
-      m[i] = beta2 * m[i] + fresh2 * g;
-      p[i] = keep * p[i] - lr * direction;
+      store(m + i, beta * load(m[i]) + fresh * g[i], noise(i, seed) & 0xffffu);
+    }
+    return;
+  }
+#pragma GCC ivdep
+  for (int64_t i = begin; i < end; ++i) {
+    const float m1 = beta * load(m[i]) + fresh * g[i];
+    store(m + i, m1, noise(i, seed) & 0xffffu);
+    u[i] = cg * g[i] + cm * m1;
+  }
+}
+
+void sgd(Context& context, const SgdArgs& a, const SgdTensor* list, int64_t count) {
+  over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+    const uint32_t seed = seed_of(list[i].step, i);
+    a.state == DType::bf16 ? sgd_piece<BFloat16>(a, list[i], seed, begin, end)
+                           : sgd_piece<float>(a, list[i], seed, begin, end);
+  });
+}
+
+void adamw(Context& context, const AdamWArgs& a, const AdamWTensor* list, int64_t count) {
+  over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+    const uint32_t seed = seed_of(list[i].step, i);
+    const bool half = a.state == DType::bf16;
+    if (list[i].v_max != nullptr) {
+      half ? adamw_piece<BFloat16, true>(a, list[i], seed, begin, end)
+           : adamw_piece<float, true>(a, list[i], seed, begin, end);
+    } else {
+      half ? adamw_piece<BFloat16, false>(a, list[i], seed, begin, end)
+           : adamw_piece<float, false>(a, list[i], seed, begin, end);
     }
   });
 }
 
-void momentum(Context& context, const MomentumArgs& a) {
-  const auto beta = static_cast<float>(a.beta);
-  const auto fresh = static_cast<float>(a.alpha * a.grad_scale);
-  context.parallel_chunks(a.n, kGrain, [&](int64_t begin, int64_t end) {
-    const float* g = a.g;
-    float* m = a.m;
-    float* u = a.u;
-    if (u == nullptr || !a.nesterov) {
-#pragma GCC ivdep
-      for (int64_t i = begin; i < end; ++i) m[i] = beta * m[i] + fresh * g[i];
-      if (u != nullptr) {
-#pragma GCC ivdep
-        for (int64_t i = begin; i < end; ++i) u[i] = m[i];
-      }
-    } else {
-#pragma GCC ivdep
-      for (int64_t i = begin; i < end; ++i) {
-        const float m1 = beta * m[i] + fresh * g[i];
-        m[i] = m1;
-        u[i] = fresh * g[i] + beta * m1;
-      }
-    }
+void lion(Context& context, const LionArgs& a, const LionTensor* list, int64_t count) {
+  over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+    const uint32_t seed = seed_of(list[i].step, i);
+    a.state == DType::bf16 ? lion_piece<BFloat16>(a, list[i], seed, begin, end)
+                           : lion_piece<float>(a, list[i], seed, begin, end);
   });
+}
+
+void momentum(Context& context, const MomentumArgs& a, const MomentumTensor* list, int64_t count) {
+  over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+    const uint32_t seed = seed_of(list[i].step, i);
+    a.state == DType::bf16 ? momentum_piece<BFloat16>(a, list[i], seed, begin, end)
+                           : momentum_piece<float>(a, list[i], seed, begin, end);
+  });
+}
+
+// One row: p ← kept·p − scale·(columns ·) o.
+template <bool kColumns>
+void update_row(const DecayedUpdateArgs& a, float* p, const float* o, float scale) {
+  const auto decay = static_cast<float>(a.decay);
+  const auto keep = static_cast<float>(1 - a.decay);
+  const float* columns = a.col_scale;
+  if (a.cautious) {
+#pragma GCC ivdep
+    for (int64_t j = 0; j < a.cols; ++j) {
+      const float kept = p[j] * o[j] > 0.0f ? p[j] - decay * p[j] : p[j];
+      p[j] = kept - scale * (kColumns ? columns[j] * o[j] : o[j]);
+    }
+  } else {
+#pragma GCC ivdep
+    for (int64_t j = 0; j < a.cols; ++j) {
+      p[j] = keep * p[j] - scale * (kColumns ? columns[j] * o[j] : o[j]);
+    }
+  }
 }
 
 void decayed_update(Context& context, const DecayedUpdateArgs& a) {
-  const auto decay = static_cast<float>(a.decay);
   const int64_t rows_a_task = a.cols >= kGrain ? 1 : kGrain / (a.cols > 0 ? a.cols : 1);
   context.parallel_chunks(a.rows, rows_a_task, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
@@ -152,19 +252,46 @@ void decayed_update(Context& context, const DecayedUpdateArgs& a) {
       const float* o = a.o + r * a.cols;
       const float scale =
           static_cast<float>(a.scale) * (a.row_scale != nullptr ? a.row_scale[r] : 1.0f);
-      if (a.cautious) {
-#pragma GCC ivdep
-        for (int64_t j = 0; j < a.cols; ++j) {
-          const float kept = p[j] * o[j] > 0.0f ? p[j] - decay * p[j] : p[j];
-          p[j] = kept - scale * o[j];
-        }
-      } else {
-        const float keep = static_cast<float>(1 - a.decay);
-#pragma GCC ivdep
-        for (int64_t j = 0; j < a.cols; ++j) p[j] = keep * p[j] - scale * o[j];
-      }
+      a.col_scale != nullptr ? update_row<true>(a, p, o, scale) : update_row<false>(a, p, o, scale);
     }
   });
+}
+
+// Sixteen sums side by side, in f64: squares of f32 neither overflow nor vanish.
+double squares_of(const float* g, int64_t n) {
+  constexpr int kLanes = 16;
+  double lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j) {
+      const double x = g[i + j];
+      lanes[j] += x * x;
+    }
+  }
+  for (int j = 0; i < n; ++i, ++j) {
+    const double x = g[i];
+    lanes[j] += x * x;
+  }
+  for (int width = kLanes / 2; width > 0; width /= 2) {
+    for (int j = 0; j < width; ++j) lanes[j] += lanes[j + width];
+  }
+  return lanes[0];
+}
+
+void sum_of_squares(Context& context, const GradientTensor* list, int64_t count, double* squares) {
+  const Workspace::Scope scope(context.workspace);
+  auto* first = context.workspace.take<int64_t>(count + 1);
+  first[0] = 0;
+  for (int64_t i = 0; i < count; ++i) first[i + 1] = first[i] + (list[i].n + kGrain - 1) / kGrain;
+  auto* parts = context.workspace.take<double>(first[count]);
+  over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+    parts[first[i] + begin / kGrain] = squares_of(list[i].g + begin, end - begin);
+  });
+  for (int64_t i = 0; i < count; ++i) {
+    squares[i] = 0;
+    for (int64_t k = first[i]; k < first[i + 1]; ++k) squares[i] += parts[k];
+  }
 }
 
 }  // namespace
@@ -181,7 +308,8 @@ void PALIMPSEST_JOIN(fill_optim_, PALIMPSEST_LEVEL)(KernelTable& table) {
                  .adamw = adamw,
                  .lion = lion,
                  .momentum = momentum,
-                 .decayed_update = decayed_update};
+                 .decayed_update = decayed_update,
+                 .sum_of_squares = sum_of_squares};
 }
 
 }  // namespace palimpsest::cpu

@@ -1,8 +1,13 @@
-// Fused optimizer steps over flat arrays: each reads and writes every buffer once.
+// Fused optimizer steps over lists of flat arrays: each reads and writes every buffer once, and work
+// is cut over the whole list, so that many small tensors cost no more than one large one.
+//
+// State (momenta, second moments) is f32, or bf16 rounded stochastically: an average that moves by
+// less than half of bf16's last place in a step (β₂ = 0.999) would otherwise stand still.
 #pragma once
 
 #include <cstdint>
 
+#include "palimpsest/dtype.h"
 #include "palimpsest/status.h"
 
 namespace palimpsest {
@@ -11,65 +16,90 @@ class Context;
 
 // PyTorch's SGD: g ← ±g·grad_scale + weight_decay·p; buffer ← momentum·buffer + (1 − dampening)·g (g itself
 // at the first step); g ← nesterov ? g + momentum·buffer : buffer; p ← p − lr·g.
-struct SgdArgs {
+struct SgdTensor {
   int64_t n;
   float* p;
   const float* g;
-  float* buffer;  // null where momentum is 0
+  void* buffer;  // null where momentum is 0
+  int64_t step;  // from 1
+};
+struct SgdArgs {
+  DType state;
   double lr, momentum, dampening, weight_decay, grad_scale;
-  bool nesterov, maximize, first;
+  bool nesterov, maximize;
 };
 
 // AdamW (Loshchilov & Hutter) in PyTorch's form: p ← p(1 − lr·λ); m, v moving averages;
 // p ← p − lr/(1 − β1^t) · m / (√(v / (1 − β2^t)) + ε). With `decoupled` off: Adam, g ← g + λp.
-struct AdamWArgs {
+struct AdamWTensor {
   int64_t n;
   float* p;
   const float* g;
-  float* m;
-  float* v;
-  float* v_max;  // amsgrad's, or null
-  double lr, beta1, beta2, eps, weight_decay, grad_scale;
+  void* m;
+  void* v;
+  void* v_max;   // amsgrad's, or null
   int64_t step;  // t, from 1
+};
+struct AdamWArgs {
+  DType state;
+  double lr, beta1, beta2, eps, weight_decay, grad_scale;
   bool decoupled, maximize;
 };
 
 // Lion (Chen et al. 2023): p ← p(1 − lr·λ) − lr·sign(β1·m + (1 − β1)g); m ← β2·m + (1 − β2)g.
-struct LionArgs {
+struct LionTensor {
   int64_t n;
   float* p;
   const float* g;
-  float* m;
+  void* m;
+  int64_t step;
+};
+struct LionArgs {
+  DType state;
   double lr, beta1, beta2, weight_decay, grad_scale;
 };
 
-// m ← β·m + α·g; u ← nesterov ? α·g + β·m : m. With α = 1 − β this is lerp, torch's Muon.
-struct MomentumArgs {
+// m ← β·m + α·g; u ← nesterov ? α·g + β·m : m. With α = 1 − β this is lerp, torch's Muon. What u is
+// computed from is m before it is rounded.
+struct MomentumTensor {
   int64_t n;
   const float* g;
-  float* m;
+  void* m;
   float* u;  // may be null: then only m moves
+  int64_t step;
+};
+struct MomentumArgs {
+  DType state;
   double beta, alpha, grad_scale;
   bool nesterov;
 };
 
-// p ← p(1 − lr·λ) − scale·o for `rows` rows of `cols`, o's rows multiplied by row_scale where that is
-// given. With `cautious` the decay acts where p and the update agree in sign (p·o > 0).
+// p ← p(1 − lr·λ) − scale·o for `rows` rows of `cols`, o's rows (columns) multiplied by row_scale
+// (col_scale) where that is given. With `cautious` the decay acts where p and the update agree in
+// sign (p·o > 0).
 struct DecayedUpdateArgs {
   int64_t rows, cols;
   float* p;
   const float* o;
   const float* row_scale;  // rows values or null
+  const float* col_scale;  // cols values or null
   double scale, decay;     // decay = lr·λ
   bool cautious;
 };
 
+struct GradientTensor {
+  int64_t n;
+  const float* g;
+};
+
 struct OptimKernels {
-  void (*sgd)(Context&, const SgdArgs&);
-  void (*adamw)(Context&, const AdamWArgs&);
-  void (*lion)(Context&, const LionArgs&);
-  void (*momentum)(Context&, const MomentumArgs&);
+  void (*sgd)(Context&, const SgdArgs&, const SgdTensor* list, int64_t count);
+  void (*adamw)(Context&, const AdamWArgs&, const AdamWTensor* list, int64_t count);
+  void (*lion)(Context&, const LionArgs&, const LionTensor* list, int64_t count);
+  void (*momentum)(Context&, const MomentumArgs&, const MomentumTensor* list, int64_t count);
   void (*decayed_update)(Context&, const DecayedUpdateArgs&);
+  // squares[i] = Σg², summed in f64: NaN or Inf exactly where the gradient holds one.
+  void (*sum_of_squares)(Context&, const GradientTensor* list, int64_t count, double* squares);
 };
 
 }  // namespace palimpsest
