@@ -24,7 +24,7 @@ export interface CommonOptions {
    * memory and is rounded stochastically, so that slow averages do not stand still. Parameters and
    * arithmetic stay float32. Fixed once the first step was taken.
    */
-  stateDtype: StateDtype
+  stateDtype?: StateDtype
 }
 
 /** Options by the name of their update rule; each rule's file adds its line. */

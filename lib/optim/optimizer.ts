@@ -95,12 +95,12 @@ function checkGroup(algorithm: Algorithm<CommonOptions>, options: LiveGroup<Comm
   }
   checkPositive(options.lr, 'lr')
   if (options.maxGradNorm !== undefined) checkPositive(options.maxGradNorm, 'maxGradNorm')
-  checkChoice<StateDtype>(options.stateDtype, 'stateDtype', ['float32', 'bfloat16'])
+  checkChoice<StateDtype>(options.stateDtype ?? 'float32', 'stateDtype', ['float32', 'bfloat16'])
   algorithm.check(options)
 }
 
 const dtypeOf = (spec: BufferSpec, options: CommonOptions): StateDtype =>
-  spec.dtype ?? options.stateDtype
+  spec.dtype ?? options.stateDtype ?? 'float32'
 
 /** Optimizers' base class. Its methods are those of all optimizers. */
 export class Optimizer<Options extends CommonOptions> {
@@ -308,7 +308,7 @@ export class Optimizer<Options extends CommonOptions> {
       number(algorithm.code)
       number(options.maxGradNorm ?? Infinity)
       number(active.length)
-      number(dtypeCodes[options.stateDtype])
+      number(dtypeCodes[options.stateDtype ?? 'float32'])
       const members = active.map(({ slot }) => ({ shape: slot.shape, step: slot.step + 1 }))
       algorithm.write(options, members)
     }
