@@ -7,6 +7,7 @@ import type { Optimizer, OptimizerState } from '../optim/optimizer.js'
 import type { Generator } from '../random/generator.js'
 import { Tensor, where } from '../tensor/index.js'
 import type { Columns, Experience, Scenario } from './scenario.js'
+
 import type { Batch, TaskDataset } from './strategy.js'
 
 /** The part of an optimizer that the trainer needs. */

@@ -7,6 +7,13 @@ export {
   type Position,
   type TrainingHead,
 } from './context.js'
+export { distillation, lastLayer, Teacher, watchInput } from './distillation.js'
+export {
+  type FisherOptions,
+  fisherDiagonal,
+  type ImportanceOptions,
+  meanOverGradients,
+} from './importance.js'
 export { chosen, type Remembered, Reservoir } from './memory.js'
 export {
   type AccuracyMatrix,
@@ -16,6 +23,7 @@ export {
   metricsOf,
   studentQuantile,
 } from './metrics.js'
+export { QuadraticPenalty } from './penalty.js'
 export { rotateImages } from './rotate.js'
 export {
   type Columns,

@@ -8,14 +8,15 @@
  */
 
 import { setImmediate as turn } from 'node:timers/promises'
-import { type Dataset, subset } from '../data/dataset.js'
+import type { Dataset } from '../data/dataset.js'
 import { checkChoice, checkInteger, wrong } from '../engine/check.js'
 import { AbortError, ArgumentError, FormatError, NumericalError } from '../engine/errors.js'
 import { Module } from '../nn/module.js'
 import type { OptimizerState } from '../optim/optimizer.js'
 import { SGD } from '../optim/sgd.js'
 import { Generator, withGenerator } from '../random/index.js'
-import { noGrad, scope, Tensor } from '../tensor/index.js'
+import { noGrad, scope, type Tensor } from '../tensor/index.js'
+import { batchOf } from './batch.js'
 import {
   type AnyOptimizer,
   Context,
@@ -26,7 +27,7 @@ import {
 import { type AccuracyMatrix, type Metrics, metricsOf } from './metrics.js'
 import { checkDataset, type Experience, type Scenario } from './scenario.js'
 import { bytesIn, loadState, type StateValue, saveState } from './state.js'
-import type { Batch, Strategy, TaskDataset } from './strategy.js'
+import type { Strategy, TaskDataset } from './strategy.js'
 
 /** What a run is made of. */
 export interface TrainerOptions {
@@ -190,7 +191,7 @@ export class Trainer {
     try {
       if (at.step === 0 && at.experience === 0 && this.#untrained === null) {
         this.#untrained = this.#measure(experiences)
-        this.#each((s) => s.beforeTraining?.(c))
+        this.#between((s) => s.beforeTraining?.(c))
       }
       while (at.experience < experiences.length) {
         const { experience } = c
@@ -200,12 +201,12 @@ export class Trainer {
         const batches = Math.ceil(n / c.batchSize)
         if (at.epoch === 0 && at.batch === 0) {
           if (!this.#options.keepOptimizer && at.experience > 0) this.#newOptimizer()
-          this.#each((s) => s.beforeExperience?.(c))
+          this.#between((s) => s.beforeExperience?.(c))
         }
         for (; at.epoch < c.epochs; at.epoch++, at.batch = 0) {
           if (at.batch === 0) {
             this.#epochLoss = { sum: 0, steps: 0 }
-            this.#each((s) => s.beforeEpoch?.(c))
+            this.#between((s) => s.beforeEpoch?.(c))
           }
           const order = new Generator(
             derived(this.#options.seed, 'order', at.experience, at.epoch),
@@ -228,9 +229,9 @@ export class Trainer {
             if (signal?.aborted) throw new AbortError()
             began = performance.now()
           }
-          this.#each((s) => s.afterEpoch?.(c))
+          this.#between((s) => s.afterEpoch?.(c))
         }
-        this.#each((s) => s.afterExperience?.(c))
+        this.#between((s) => s.afterExperience?.(c))
         this.#seconds += (performance.now() - began) / 1000
         const report = this.#report(experience)
         onExperience?.(report)
@@ -238,7 +239,7 @@ export class Trainer {
         this.#seconds = 0
         if (at.experience < experiences.length) save()
       }
-      this.#each((s) => s.afterTraining?.(c))
+      this.#between((s) => s.afterTraining?.(c))
       save()
       return this.result
     } finally {
@@ -250,7 +251,7 @@ export class Trainer {
   #step(rows: Int32Array): number {
     const c = this.context
     const train = () => {
-      c.fresh = this.#gather(c.trainData, rows)
+      c.fresh = batchOf(c.trainData, rows, c.position.experience)
       c.batch = c.fresh
       this.#each((s) => s.beforeStep?.(c))
       this.#each((s) => {
@@ -278,18 +279,6 @@ export class Trainer {
     return withGenerator(this.#draws, () => scope(train))
   }
 
-  #gather(data: TaskDataset, rows: Int32Array): Batch {
-    const part = subset(data, rows)
-    const { tasks } = data
-    return {
-      inputs: Tensor.from({ data: part.inputs, shape: [rows.length, ...data.shape] }),
-      targets: Tensor.from({ data: part.labels, shape: [rows.length] }),
-      tasks: tasks
-        ? Int32Array.from(rows, (row) => tasks[row] as number)
-        : new Int32Array(rows.length).fill(this.context.position.experience),
-    }
-  }
-
   #data(experience: Experience): TaskDataset {
     const name = `scenario.experiences[${experience.index}].train()`
     let data: TaskDataset = checkDataset(experience.train(), name)
@@ -305,6 +294,11 @@ export class Trainer {
       this.context.generator = this.#generators[i] as Generator
       withGenerator(this.#draws, () => hook(strategy, i))
     })
+  }
+
+  /** The same for hooks outside steps: what they make and do not keep is disposed. */
+  #between(hook: (strategy: Strategy) => void): void {
+    scope(() => this.#each(hook))
   }
 
   #newOptimizer(): void {
@@ -339,9 +333,9 @@ export class Trainer {
   #measure(wanted: readonly Experience[]): (number | null)[] {
     const accuracies: (number | null)[] = this.context.scenario.experiences.map(() => null)
     for (const experience of wanted) {
-      this.#each((s) => s.beforeEvaluation?.(this.context, experience))
+      this.#between((s) => s.beforeEvaluation?.(this.context, experience))
       accuracies[experience.index] = this.accuracy(experience)
-      this.#each((s) => s.afterEvaluation?.(this.context, experience))
+      this.#between((s) => s.afterEvaluation?.(this.context, experience))
     }
     return accuracies
   }
@@ -363,7 +357,7 @@ export class Trainer {
         const rows = Int32Array.from({ length: Math.min(512, n - start) }, (_, i) => start + i)
         hits += scope(() =>
           noGrad(() => {
-            const { inputs, targets } = this.#gather(data, rows)
+            const { inputs, targets } = batchOf(data, rows, experience.index)
             const logits = columnsOf(c.forward(inputs), columns)
             return logits.argmax(1).eq(targets.sub(columns[0])).sum().item()
           }),

@@ -1,4 +1,15 @@
 /** One file a strategy. */
 
+export { AGem, type AGemOptions, projectConflict } from './a-gem.js'
+export { DerPlusPlus, type DerPlusPlusOptions } from './der-plus-plus.js'
 export { Er, type ErOptions } from './er.js'
+export { Ewc, type EwcOptions } from './ewc.js'
+export { Joint } from './joint.js'
+export { L2, type L2Options } from './l2.js'
+export { Lwf, type LwfOptions } from './lwf.js'
+export { Mas, type MasOptions } from './mas.js'
 export { Naive } from './naive.js'
+export { OnlineEwc, type OnlineEwcOptions } from './online-ewc.js'
+export { Refresh, type RefreshOptions } from './refresh.js'
+export { FeatKd, type FeatKdOptions, PredKd, type PredKdOptions } from './rehearsal-free.js'
+export { Si, type SiOptions } from './si.js'

@@ -1,0 +1,82 @@
+/** Averaged gradient episodic memory: no step may raise the memory's loss, to first order. */
+
+import { checkInteger } from '../../engine/check.js'
+import { binaryInto } from '../../tensor/elementwise.js'
+import { grad, noGrad, scope, type Tensor } from '../../tensor/index.js'
+import { wholeBatch } from '../batch.js'
+import type { Context } from '../context.js'
+import { Reservoir } from '../memory.js'
+import type { StateValue } from '../state.js'
+import type { Strategy } from '../strategy.js'
+
+/** Options of AGem. */
+export interface AGemOptions {
+  /** Examples kept of earlier tasks; 200 by default. */
+  memory?: number
+  /** Examples drawn for the reference gradient; as many as the batch has by default. */
+  replay?: number
+}
+
+const dot = (a: Tensor, b: Tensor) => a.mul(b).sum().item()
+
+/**
+ * g ← g − (g·r / r·r) r where g·r < 0, over all parameters together.
+ *
+ * @param grads changed in place
+ * @returns g·r before
+ */
+export function projectConflict(grads: readonly Tensor[], reference: readonly Tensor[]): number {
+  return scope(() =>
+    noGrad(() => {
+      const product = grads.reduce((sum, g, i) => sum + dot(g, reference[i] as Tensor), 0)
+      if (product >= 0) return product
+      const size = reference.reduce((sum, r) => sum + dot(r, r), 0)
+      grads.forEach((g, i) => {
+        binaryInto('sub', g, (reference[i] as Tensor).mul(product / size), g)
+      })
+      return product
+    }),
+  )
+}
+
+/**
+ * A-GEM (Chaudhry et al., arXiv 1812.00420): where the gradient g points against the gradient r of a
+ * batch from the memory (g·r < 0), it is projected to be orthogonal to it. The memory holds examples of
+ * finished tasks: a uniform sample of all that came, where the paper keeps as many of every class.
+ */
+export class AGem implements Strategy {
+  readonly name = 'a-gem'
+  readonly memory: Reservoir
+  readonly options: { memory: number; replay: number | undefined }
+
+  constructor({ memory = 200, replay }: AGemOptions = {}) {
+    this.memory = new Reservoir(memory)
+    if (replay !== undefined) checkInteger(replay, 'replay', 1)
+    this.options = { memory, replay }
+  }
+
+  afterBackward(c: Context): void {
+    const old = this.memory.sample(this.options.replay ?? c.fresh.tasks.length, c.generator)
+    if (!old) return
+    const reference = grad(c.classify(c.forward(old.inputs), old), c.parameters)
+    const pairs = c.parameters.flatMap((x, i) =>
+      x.grad ? [[x.grad, reference[i] as Tensor] as const] : [],
+    )
+    projectConflict(
+      pairs.map(([g]) => g),
+      pairs.map(([, r]) => r),
+    )
+  }
+
+  afterExperience(c: Context): void {
+    this.memory.offer(wholeBatch(c.trainData, c.position.experience), c.generator)
+  }
+
+  state(): StateValue {
+    return this.memory.state()
+  }
+
+  loadState(state: StateValue): void {
+    this.memory.loadState(state)
+  }
+}

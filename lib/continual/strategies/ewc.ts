@@ -1,0 +1,44 @@
+/** Elastic weight consolidation: parameters are held as firmly as they matter, by the Fisher information. */
+
+import { checkNumber } from '../../engine/check.js'
+import type { Context } from '../context.js'
+import { type FisherOptions, fisherDiagonal, fisherOptions } from '../importance.js'
+import { QuadraticPenalty } from '../penalty.js'
+import type { StateValue } from '../state.js'
+import type { Strategy } from '../strategy.js'
+
+/** Options of Ewc. */
+export interface EwcOptions extends FisherOptions {
+  /** λ in (λ/2) Σ F (θ − θ*)²; 1000 by default. */
+  lambda?: number
+}
+
+/**
+ * EWC (Kirkpatrick et al., arXiv 1612.00796): L + (λ/2) Σ_t Σ_i F_t,i (θ_i − θ_t,i)², one term a
+ * finished task. The terms are kept as one (penalty.ts), which has the same slope at constant memory.
+ */
+export class Ewc implements Strategy {
+  readonly name: string = 'ewc'
+  readonly options: Required<EwcOptions>
+  readonly penalty = new QuadraticPenalty()
+
+  constructor({ lambda = 1000, ...fisher }: EwcOptions = {}) {
+    this.options = { lambda: checkNumber(lambda, 'lambda', 0), ...fisherOptions(fisher) }
+  }
+
+  afterBackward(c: Context): void {
+    this.penalty.addGradient(c.parameters, this.options.lambda)
+  }
+
+  afterExperience(c: Context): void {
+    this.penalty.extend(c.parameters, fisherDiagonal(c, this.options))
+  }
+
+  state(): StateValue {
+    return this.penalty.state()
+  }
+
+  loadState(state: StateValue): void {
+    this.penalty.loadState(state)
+  }
+}

@@ -1,0 +1,54 @@
+/** Memory aware synapses: importance is how much the outputs move with a parameter. */
+
+import { checkNumber } from '../../engine/check.js'
+import { binaryInto, unaryInto } from '../../tensor/elementwise.js'
+import type { Context } from '../context.js'
+import { type ImportanceOptions, importanceOptions, meanOverGradients } from '../importance.js'
+import { QuadraticPenalty } from '../penalty.js'
+import type { StateValue } from '../state.js'
+import type { Strategy } from '../strategy.js'
+
+/** Options of Mas. */
+export interface MasOptions extends ImportanceOptions {
+  /** λ in λ Σ Ω (θ − θ*)²; 1 by default. */
+  lambda?: number
+}
+
+/**
+ * MAS (Aljundi et al., arXiv 1711.09601): Ω adds, after every task, the mean magnitude of the slope of
+ * ‖f(x)‖², which needs no labels; λ Σ Ω (θ − θ*)² holds the parameters.
+ */
+export class Mas implements Strategy {
+  readonly name = 'mas'
+  readonly options: Required<MasOptions>
+  readonly penalty = new QuadraticPenalty()
+
+  constructor({ lambda = 1, ...rest }: MasOptions = {}) {
+    this.options = { lambda: checkNumber(lambda, 'lambda', 0), ...importanceOptions(rest) }
+  }
+
+  afterBackward(c: Context): void {
+    this.penalty.addGradient(c.parameters, 2 * this.options.lambda)
+  }
+
+  afterExperience(c: Context): void {
+    const omega = meanOverGradients(
+      c,
+      this.options,
+      (batch, logits) => logits.square().sum().div(batch.tasks.length),
+      (sum, grad) => {
+        unaryInto('abs', grad, grad)
+        binaryInto('add', sum, grad, sum)
+      },
+    )
+    this.penalty.renew(c.parameters, omega, 1)
+  }
+
+  state(): StateValue {
+    return this.penalty.state()
+  }
+
+  loadState(state: StateValue): void {
+    this.penalty.loadState(state)
+  }
+}
