@@ -31,6 +31,8 @@ export function projectConflict(grads: readonly Tensor[], reference: readonly Te
       const product = grads.reduce((sum, g, i) => sum + dot(g, reference[i] as Tensor), 0)
       if (product >= 0) return product
       const size = reference.reduce((sum, r) => sum + dot(r, r), 0)
+      // Its square may be below the smallest number.
+      if (size === 0) return product
       grads.forEach((g, i) => {
         binaryInto('sub', g, (reference[i] as Tensor).mul(product / size), g)
       })
