@@ -1,6 +1,7 @@
 /** What the tests share: fixtures made by PyTorch, and numbers that look random but are not. */
 
 import { readFileSync } from 'node:fs'
+import { grad, gradcheck, type Tensor as T, Tensor } from '../lib/index.js'
 
 /** Reads test/fixtures/<name>.json (from dist/test/ at run time). */
 export function fixture(
@@ -33,4 +34,36 @@ export function relativeError(a: ArrayLike<number>, b: ArrayLike<number>): numbe
     size += (b[i] as number) ** 2
   }
   return Math.sqrt(difference / size)
+}
+
+/** wave() as a float64 tensor. */
+export const waves = (shape: readonly number[], seed: number, scale = 1): T =>
+  Tensor.from({
+    data: Float64Array.from(
+      wave(
+        shape.reduce((a, b) => a * b, 1),
+        seed,
+      ),
+      (value) => value * scale,
+    ),
+    shape,
+  })
+
+/** Checks the gradient of a function that is itself made of a gradient. */
+export function gradcheckTwice(
+  fn: (...inputs: T[]) => T,
+  inputs: T[],
+  options: { atol: number; rtol?: number } = { atol: 1e-5 },
+): void {
+  for (const k of inputs.keys()) {
+    const slope = (...xs: T[]) =>
+      grad(
+        fn(...xs)
+          .square()
+          .sum(),
+        [xs[k] as T],
+        { createGraph: true },
+      )[0] as T
+    gradcheck(slope, inputs, options)
+  }
 }

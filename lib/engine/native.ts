@@ -59,6 +59,9 @@ export interface Native {
   threads(n?: number): number
   mapFile(path: string): ArrayBuffer
   cpu(): { name: string; level: string; cores: number; features: string[]; levels: string[] }
+  // attention.cpp
+  attention: Binding
+  attentionBackward: Binding
   // conv.cpp
   conv2d: Binding
   conv2dBackwardData: Binding
@@ -86,6 +89,9 @@ export interface Native {
   unary: Binding
   binary: Binding
   where: Binding
+  // embedding.cpp
+  gatherRows: Binding
+  scatterRows: Binding
   // linalg.cpp
   matmul: Binding
   matmulAsync: AsyncBinding
@@ -94,6 +100,11 @@ export interface Native {
   softmaxBackward: Binding
   crossEntropy: Binding
   crossEntropyBackward: Binding
+  // norm.cpp
+  rowNorm: Binding
+  rowNormBackward: Binding
+  batchNorm: Binding
+  batchNormBackward: Binding
   // optim.cpp
   optimizerStep: Binding
   optimizerStepAsync: AsyncBinding

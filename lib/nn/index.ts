@@ -1,7 +1,29 @@
 /** Layers, losses and initial values for networks. */
 
+export {
+  type AttentionOptions,
+  packedAttention,
+  scaledDotProductAttention,
+} from '../autograd/ops/attention.js'
 export { avgPool2d, type Conv2dOptions, conv2d, maxPool2d } from '../autograd/ops/conv.js'
+export { geluTanh } from '../autograd/ops/elementwise.js'
+export { embedding } from '../autograd/ops/embedding.js'
+export {
+  type BatchStatistics,
+  batchNorm,
+  layerNorm,
+  type RowNormOptions,
+  rmsNorm,
+} from '../autograd/ops/norm.js'
 export { linear } from '../autograd/ops/products.js'
+export {
+  type AttentionCall,
+  MultiHeadAttention,
+  type MultiHeadAttentionOptions,
+  TransformerBlock,
+  type TransformerBlockOptions,
+} from './attention.js'
+export { Embedding } from './embedding.js'
 export * as init from './init.js'
 export {
   AvgPool2d,
@@ -26,4 +48,7 @@ export {
   mseLoss,
   type Reduction,
 } from './losses.js'
+export { type GenerateOptions, GPT, type GPTOptions } from './models/gpt.js'
+export { VisionTransformer, type VisionTransformerOptions } from './models/vit.js'
 export { buffer, type ForwardHook, Module, parameter } from './module.js'
+export { BatchNorm, type BatchNormOptions, LayerNorm, RMSNorm } from './norm.js'

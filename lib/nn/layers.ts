@@ -167,10 +167,23 @@ function activation(name: string, fn: (x: Tensor) => Tensor) {
 }
 
 export const ReLU = activation('ReLU', ops.relu)
-export const GELU = activation('GELU', ops.gelu)
 export const SiLU = activation('SiLU', ops.silu)
 export const Tanh = activation('Tanh', ops.tanh)
 export const Sigmoid = activation('Sigmoid', ops.sigmoid)
+
+/** x·Φ(x) (Hendrycks & Gimpel 2016), or with `approximate: 'tanh'` the form that GPT-2 uses. */
+export class GELU extends Module {
+  readonly #approximate: 'none' | 'tanh'
+
+  constructor({ approximate = 'none' as 'none' | 'tanh' } = {}) {
+    super()
+    this.#approximate = checkChoice(approximate, 'approximate', ['none', 'tanh'])
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.#approximate === 'tanh' ? ops.geluTanh(x) : ops.gelu(x)
+  }
+}
 
 /** Modules one after the other. */
 export class Sequential extends Module {

@@ -3,6 +3,7 @@
 import { copyInto } from '../autograd/ops/memory.js'
 import { wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
+import { type DType, isFloating } from '../tensor/dtype.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -36,11 +37,11 @@ export abstract class Module {
   #hooks = new Set<ForwardHook>()
 
   /** Computes the output; people call `call()`, which runs hooks too. */
-  abstract forward(x: Tensor): Tensor
+  abstract forward(x: Tensor, ...rest: never[]): Tensor
 
   /** forward() with hooks. */
-  call(x: Tensor): Tensor {
-    let y = this.forward(x)
+  call(x: Tensor, ...rest: unknown[]): Tensor {
+    let y = this.forward(x, ...(rest as never[]))
     for (const hook of this.#hooks) y = hook(this, x, y) ?? y
     return y
   }
@@ -125,6 +126,30 @@ export abstract class Module {
       if (saved.storage && x.storage) pairs.push([x, saved])
     }
     for (const [x, saved] of pairs) copyInto(x, saved)
+  }
+
+  /**
+   * Casts the floating parameters and buffers, here and below, to a dtype, or moves them to a device.
+   * They become new tensors: make optimizers afterwards.
+   */
+  to(target: DType | (string & {})): this {
+    const moved = new Map<Tensor, Tensor>()
+    for (const [, module] of this.namedModules()) {
+      for (const [name, x] of Object.entries(module)) {
+        if (!(x instanceof Tensor) || !isFloating(x.dtype)) continue
+        const isBuffer = buffers.has(x)
+        if (!isBuffer && !(x.requiresGrad || parameters.has(x))) continue
+        const y = moved.get(x) ?? x.detach().to(target)
+        if (y.dtype === x.dtype) continue
+        if (!moved.has(x)) {
+          moved.set(x, y)
+          if (isBuffer) buffer(y)
+          else parameter(y).requireGrad(x.requiresGrad)
+        }
+        Object.assign(module, { [name]: y })
+      }
+    }
+    return this
   }
 
   /** Sets training mode here and below. */

@@ -35,6 +35,7 @@ const unaryNames = [
   'logicalNot',
   'isNaN',
   'isFinite',
+  'geluTanh',
 ] as const
 const binaryNames = [
   'add',
@@ -59,6 +60,7 @@ const binaryNames = [
   'siluBackward',
   'tanhBackward',
   'sigmoidBackward',
+  'geluTanhBackward',
 ] as const
 
 export type UnaryName = (typeof unaryNames)[number]

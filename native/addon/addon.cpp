@@ -8,12 +8,15 @@
 namespace palimpsest::addon {
 
 // One line for each file of this folder that holds bindings.
+void register_attention(Exports& exports);
 void register_conv(Exports& exports);
 void register_device(Exports& exports);
 void register_elementwise(Exports& exports);
+void register_embedding(Exports& exports);
 void register_io(Exports& exports);
 void register_linalg(Exports& exports);
 void register_nn(Exports& exports);
+void register_norm(Exports& exports);
 void register_optim(Exports& exports);
 void register_probe(Exports& exports);
 void register_random(Exports& exports);
@@ -75,12 +78,15 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   exports.set("abort", abort_job);
   exports.set("threads", threads);
   exports.set("cpu", cpu);
+  register_attention(exports);
   register_conv(exports);
   register_device(exports);
   register_elementwise(exports);
+  register_embedding(exports);
   register_io(exports);
   register_linalg(exports);
   register_nn(exports);
+  register_norm(exports);
   register_optim(exports);
   register_probe(exports);
   register_random(exports);

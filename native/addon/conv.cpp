@@ -1,6 +1,7 @@
 // Bindings of convolution and pooling.
 
 #include "addon/bindings.h"
+#include "addon/dense.h"
 #include "palimpsest/ops/conv.h"
 #include "palimpsest/kernels.h"
 
@@ -22,19 +23,7 @@ Window read_window(Call& call) {
   return w;
 }
 
-View images(Call& call, const char* name, Access access) {
-  const View view = call.view(name, access);
-  if (view.rank != 4 || !view.contiguous() ||
-      (view.dtype != DType::f32 && view.dtype != DType::f64)) {
-    refuse(Code::shape, std::string("'") + name +
-                            "' must be contiguous float32 or float64 of rank 4");
-  }
-  return view;
-}
-
-void check(bool good, const char* what) {
-  if (!good) refuse(Code::shape, what);
-}
+View images(Call& call, const char* name, Access access) { return dense(call, name, access, 4); }
 
 struct Convolution {
   ConvArgs args;

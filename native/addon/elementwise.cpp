@@ -18,7 +18,7 @@ auto unary(Call& call) {
   UnaryArgs args;
   args.in = call.view("in", Access::read);
   args.out = call.view("out", Access::write);
-  args.op = call.choice("op", Unary::is_finite);
+  args.op = call.choice("op", Unary::gelu_tanh);
   check_same_shape(args.out, args.in, "in");
   return [args](Context& context) { return context.kernels.elementwise.unary(context, args); };
 }
@@ -29,7 +29,7 @@ auto binary(Call& call) {
   args.a = call.optional_view("a", Access::read);
   args.b = call.optional_view("b", Access::read);
   args.out = call.view("out", Access::write);
-  args.op = call.choice("op", Binary::sigmoid_backward);
+  args.op = call.choice("op", Binary::gelu_tanh_backward);
   args.scalar = call.number();
   check_same_shape(args.out, args.a, "a");
   check_same_shape(args.out, args.b, "b");

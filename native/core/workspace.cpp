@@ -24,6 +24,14 @@ void release_host(void*, void* pointer) { std::free(pointer); }
 
 const MemorySource kHostMemory = {allocate_host, release_host};
 
+Workspace::Scope::Scope(Workspace& workspace)
+    : workspace_(workspace), block_(workspace.block_), used_(workspace.used_) {}
+
+Workspace::Scope::~Scope() {
+  workspace_.block_ = block_;
+  workspace_.used_ = used_;
+}
+
 Workspace::~Workspace() {
   for (const Block& block : blocks_) source_.release(source_.owner, block.data);
 }

@@ -9,10 +9,13 @@
 // One line for each file native/cpu/<family>/<level>.cpp, lowest level first. The file defines
 // `void palimpsest::cpu::fill_<family>_<level>(KernelTable&)`.
 #define PALIMPSEST_PORTABLE(X) \
+  X(attention, scalar)         \
   X(conv, scalar)              \
   X(elementwise, scalar)       \
+  X(embedding, scalar)         \
   X(gemm, scalar)              \
   X(nn, scalar)                \
+  X(norm, scalar)              \
   X(optim, scalar)             \
   X(probe, scalar)             \
   X(random, scalar)            \
@@ -20,14 +23,20 @@
 
 #if defined(__x86_64__)
 #define PALIMPSEST_SPECIAL(X) \
+  X(attention, avx2)          \
+  X(attention, avx512)        \
   X(elementwise, avx2)        \
   X(elementwise, avx512)      \
+  X(embedding, avx2)          \
+  X(embedding, avx512)        \
   X(gemm, avx2)               \
   X(gemm, avx512)             \
   X(gemm, avx512bf16)         \
   X(gemm, amx)                \
   X(nn, avx2)                 \
   X(nn, avx512)               \
+  X(norm, avx2)               \
+  X(norm, avx512)             \
   X(optim, avx2)              \
   X(optim, avx512)            \
   X(probe, avx2)              \
@@ -40,9 +49,12 @@
   X(reduce, avx512)
 #elif defined(__aarch64__)
 #define PALIMPSEST_SPECIAL(X) \
+  X(attention, neon)          \
   X(elementwise, neon)        \
+  X(embedding, neon)          \
   X(gemm, neon)               \
   X(nn, neon)                 \
+  X(norm, neon)               \
   X(optim, neon)              \
   X(probe, neon)              \
   X(random, neon)             \

@@ -3,7 +3,6 @@ import {
   ArgumentError,
   DisposedError,
   DTypeError,
-  grad,
   gradcheck,
   ShapeError,
   type Tensor as T,
@@ -11,6 +10,7 @@ import {
   tensor,
 } from '../../lib/index.js'
 import * as nn from '../../lib/nn/index.js'
+import { gradcheckTwice } from '../fixtures.js'
 
 function values(shape: number[], seed = 1): T {
   const n = shape.reduce((a, b) => a * b, 1)
@@ -127,21 +127,6 @@ test('wrong input gives typed errors', async (t) => {
   t.throws(() => nn.crossEntropy(tensor([[1, 2]]), tensor([2], { dtype: 'int32' })), ArgumentError)
   t.throws(() => nn.maxPool2d(tensor([[1]]), 2), ShapeError)
 })
-
-/** Checks the gradient of a function that is itself made of a gradient. */
-function gradcheckTwice(fn: (...inputs: T[]) => T, inputs: T[]): void {
-  for (const k of inputs.keys()) {
-    const slope = (...xs: T[]) =>
-      grad(
-        fn(...xs)
-          .square()
-          .sum(),
-        [xs[k] as T],
-        { createGraph: true },
-      )[0] as T
-    gradcheck(slope, inputs, { atol: 1e-5 })
-  }
-}
 
 test('gradients of gradients: convolution, pooling, cross-entropy', async () => {
   const x = values([2, 2, 5, 4])

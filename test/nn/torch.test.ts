@@ -1,22 +1,9 @@
 import { test } from 'tap'
-import { type Tensor as T, Tensor, tensor } from '../../lib/index.js'
+import { type Tensor as T, tensor } from '../../lib/index.js'
 import * as nn from '../../lib/nn/index.js'
-import { fixture, relativeError, wave } from '../fixtures.js'
+import { fixture, relativeError, waves } from '../fixtures.js'
 
 const { cases } = fixture('nn') as unknown as { cases: Record<string, Record<string, number[]>> }
-
-/** The numbers of make_nn.py as a float64 tensor. */
-const waves = (shape: readonly number[], seed: number, scale = 1) =>
-  Tensor.from({
-    data: Float64Array.from(
-      wave(
-        shape.reduce((a, b) => a * b, 1),
-        seed,
-      ),
-      (value) => value * scale,
-    ),
-    shape,
-  })
 
 const nets: Record<string, [nn.Module[], number[]]> = {
   mlp: [

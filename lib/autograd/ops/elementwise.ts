@@ -50,6 +50,8 @@ export const tanh = differentiable('tanh', (g, _x, y) => tanhBackward(g, y))
 export const sigmoid = differentiable('sigmoid', (g, _x, y) => sigmoidBackward(g, y))
 export const relu = onIntegersToo('relu', (g, x) => reluBackward(g, x))
 export const gelu = differentiable('gelu', (g, x) => geluBackward(g, x))
+/** GELU in its tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))) (Hendrycks & Gimpel 2016). */
+export const geluTanh = differentiable('geluTanh', (g, x) => geluTanhBackward(g, x))
 export const silu = differentiable('silu', (g, x) => siluBackward(g, x))
 export const softplus = differentiable('softplus', (g, x) => mul(g, sigmoid(x)))
 export const erf = differentiable('erf', (g, x) =>
@@ -92,6 +94,17 @@ const geluBackward = chainRule('geluBackward', (h, g, x) => [
     mul(mul(exp(mul(square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI)), sub(2, square(x))),
   ),
 ])
+// x·σ(w), w = c(x + ax³): with s = σ(w), d = s(1 − s), the second derivative is
+// 2dw′ + x·d·((1 − 2s)w′² + w″).
+const geluTanhBackward = chainRule('geluTanhBackward', (h, g, x) => {
+  const c = 2 * Math.sqrt(2 / Math.PI)
+  const squares = square(x)
+  const s = sigmoid(mul(mul(x, add(mul(squares, 0.044715), 1)), c))
+  const d = mul(s, sub(1, s))
+  const slope = mul(add(mul(squares, 3 * 0.044715), 1), c)
+  const bend = add(mul(sub(1, mul(s, 2)), square(slope)), mul(x, 6 * 0.044715 * c))
+  return [geluTanhBackward(h, x), mul(mul(h, g), mul(d, add(mul(slope, 2), mul(x, bend))))]
+})
 const siluBackward = chainRule('siluBackward', (h, g, x) => {
   const s = sigmoid(x)
   const curve = mul(mul(s, sub(1, s)), add(mul(x, sub(1, mul(s, 2))), 2))

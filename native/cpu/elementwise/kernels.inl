@@ -85,6 +85,17 @@ inline T silu_slope(T x) {
   return s * (T(1) + x * (T(1) - s));
 }
 
+// The tanh form of GELU, x·σ(2u) with u = √(2/π)·(x + 0.044715·x³), as ½(1 + tanh u) = σ(2u).
+template <typename T>
+inline T gelu_tanh_gate(T x) {
+  return msigmoid(T(1.5957691216057308) * (x + T(0.044715) * x * x * x));
+}
+template <typename T>
+inline T gelu_tanh_slope(T x) {
+  const T s = gelu_tanh_gate(x);
+  return s + x * s * (T(1) - s) * T(1.5957691216057308) * (T(1) + T(0.134145) * x * x);
+}
+
 // ---- rows ----------------------------------------------------------------------------------------
 
 template <typename T, typename F>
@@ -163,6 +174,7 @@ void fill_float_rows(RowFunction* unary, RowFunction* binary) {
   set1(Unary::logical_not, ROW1(T, x == 0 ? T(1) : T(0)));
   set1(Unary::is_nan, ROW1(T, x != x ? T(1) : T(0)));
   set1(Unary::is_finite, ROW1(T, x - x == 0 ? T(1) : T(0)));
+  set1(Unary::gelu_tanh, ROW1(T, x * gelu_tanh_gate(x)));
 
   set2(Binary::add, ROW2(T, a + b));
   set2(Binary::sub, ROW2(T, a - b));
@@ -186,6 +198,7 @@ void fill_float_rows(RowFunction* unary, RowFunction* binary) {
   set2(Binary::silu_backward, ROW2(T, a * silu_slope(b)));
   set2(Binary::tanh_backward, ROW2(T, a * (T(1) - b * b)));
   set2(Binary::sigmoid_backward, ROW2(T, a * b * (T(1) - b)));
+  set2(Binary::gelu_tanh_backward, ROW2(T, a * gelu_tanh_slope(b)));
 }
 
 // Integer rows; what has no integer meaning stays null and the driver takes floats instead.

@@ -2,10 +2,13 @@
 #pragma once
 
 #include "palimpsest/cpu_features.h"
+#include "palimpsest/kernels/attention.h"
 #include "palimpsest/kernels/conv.h"
 #include "palimpsest/kernels/elementwise.h"
+#include "palimpsest/kernels/embedding.h"
 #include "palimpsest/kernels/gemm.h"
 #include "palimpsest/kernels/nn.h"
+#include "palimpsest/kernels/norm.h"
 #include "palimpsest/kernels/optim.h"
 #include "palimpsest/kernels/probe.h"
 #include "palimpsest/kernels/random.h"
@@ -15,10 +18,13 @@ namespace palimpsest {
 
 struct KernelTable {
   const char* device;  // "cpu", "cuda"
+  AttentionKernels attention;
   ConvKernels conv;
   ElementwiseKernels elementwise;
+  EmbeddingKernels embedding;
   GemmKernels gemm;
   NnKernels nn;
+  NormKernels norm;
   OptimKernels optim;
   ProbeKernels probe;
   RandomKernels random;

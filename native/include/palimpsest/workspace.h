@@ -29,12 +29,9 @@ class Workspace {
   // Everything taken while a Scope lives is given back when it ends.
   class Scope {
    public:
-    explicit Scope(Workspace& workspace)
-        : workspace_(workspace), block_(workspace.block_), used_(workspace.used_) {}
-    ~Scope() {
-      workspace_.block_ = block_;
-      workspace_.used_ = used_;
-    }
+    // Not inline: kernels of several instruction sets share them (cpu/simd/README.md).
+    explicit Scope(Workspace& workspace);
+    ~Scope();
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 

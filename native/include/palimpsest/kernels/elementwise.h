@@ -14,8 +14,9 @@ class Context;
 enum class Unary : uint8_t {
   copy, neg, abs, sign, square, reciprocal, sqrt, rsqrt, exp, expm1, log, log1p, sin, cos, tanh,
   sigmoid, relu, gelu, silu, softplus, erf, floor, ceil, round, logical_not, is_nan, is_finite,
+  gelu_tanh,
 };
-inline constexpr int kUnaries = static_cast<int>(Unary::is_finite) + 1;
+inline constexpr int kUnaries = static_cast<int>(Unary::gelu_tanh) + 1;
 
 enum class Binary : uint8_t {
   add, sub, mul, div, pow, maximum, minimum, mod,
@@ -27,8 +28,9 @@ enum class Binary : uint8_t {
   silu_backward,     // g · silu'(x)
   tanh_backward,     // g · (1 − y²)
   sigmoid_backward,  // g · y · (1 − y)
+  gelu_tanh_backward,
 };
-inline constexpr int kBinaries = static_cast<int>(Binary::sigmoid_backward) + 1;
+inline constexpr int kBinaries = static_cast<int>(Binary::gelu_tanh_backward) + 1;
 
 // out = op(in). Shapes are equal; strides are free (0 broadcasts an input).
 struct UnaryArgs {

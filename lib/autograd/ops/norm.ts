@@ -1,0 +1,294 @@
+/** Layer norm, RMS norm and batch norm: fused kernels forward and backward. */
+
+import { begin, number, viewAs } from '../../engine/call.js'
+import { checkNumber } from '../../engine/check.js'
+import { DTypeError, ShapeError } from '../../engine/errors.js'
+import { native } from '../../engine/native.js'
+import { type ArrayLike, toTensor } from '../../tensor/interop.js'
+import { type Shape, sameShape, shownShape, sizeOf, stridesOf } from '../../tensor/shape.js'
+import { Tensor } from '../../tensor/tensor.js'
+import { isRecording, record, tracked } from '../tape.js'
+import { add, mul, rsqrt, square, sub } from './elementwise.js'
+import { contiguous } from './memory.js'
+import { mean as meanOf, sum } from './reductions.js'
+import { reshape } from './views.js'
+
+/** A contiguous tensor as the kernels see it; null stands for an argument that is missing. */
+function write(x: Tensor | null, shape: Shape): void {
+  if (x) viewAs(x, shape, stridesOf(shape))
+}
+const arrayOf = (x: Tensor | null) => (x ? x.array : null)
+
+function checkFloat(x: Tensor): void {
+  if (x.dtype !== 'float32' && x.dtype !== 'float64') {
+    throw new DTypeError(`'x' has dtype ${x.dtype}, expected float32 or float64`)
+  }
+}
+
+/** A weight or bias of a norm: the wanted shape and x's dtype. */
+function affine(value: ArrayLike | null, name: string, x: Tensor, shape: Shape): Tensor | null {
+  if (value === null) return null
+  const tensor = toTensor(value, name)
+  if (!sameShape(tensor.shape, shape)) {
+    throw new ShapeError(
+      `'${name}' has shape ${shownShape(tensor.shape)}, expected ${shownShape(shape)}`,
+    )
+  }
+  if (tensor.dtype !== x.dtype) {
+    throw new DTypeError(`'${name}' has dtype ${tensor.dtype} and 'x' ${x.dtype}: they must agree`)
+  }
+  return tensor
+}
+
+/** The last axes' shape, checked against x. */
+function trailing(x: Tensor, weight: ArrayLike | null, shape: Shape | undefined): Shape {
+  const wanted = shape ?? (weight ? toTensor(weight, 'weight').shape : x.shape.slice(-1))
+  if (wanted.length === 0 || !sameShape(x.shape.slice(x.rank - wanted.length), wanted)) {
+    throw new ShapeError(
+      `the last axes of 'x' of shape ${shownShape(x.shape)} are not ${shownShape(wanted)}`,
+    )
+  }
+  return wanted
+}
+
+/** What a backward call reads, and whose gradients it gives. */
+interface Operands {
+  x: Tensor
+  weight: Tensor | null
+  bias: Tensor | null
+  /** x and the weight, contiguous. */
+  input: Tensor
+  w: Tensor | null
+  mean: Tensor | null
+  spread: Tensor
+  /** x's shape for the kernel. */
+  matrix: Shape
+}
+
+/** The fused chain rule; `writeSaved` writes the forward's arguments. */
+function backward(
+  kernel: 'rowNormBackward' | 'batchNormBackward',
+  { x, weight, bias, input, w, mean, spread, matrix }: Operands,
+  g: Tensor,
+  writeSaved: () => void,
+): (Tensor | null)[] {
+  const dy = contiguous(g)
+  const slopes = [x, weight, bias].map((t) =>
+    t?.requiresGrad ? Tensor.empty(t.shape, t.dtype) : null,
+  )
+  const [dx, dweight, dbias] = slopes as [Tensor | null, Tensor | null, Tensor | null]
+  writeSaved()
+  write(dy, matrix)
+  write(dx, matrix)
+  for (const t of [dweight, dbias]) if (t) write(t, [t.size])
+  const saved = [input.array, arrayOf(w), null, arrayOf(mean), spread.array]
+  native[kernel](...saved, dy.array, arrayOf(dx), arrayOf(dweight), arrayOf(dbias))
+  return slopes
+}
+
+interface RowNorm {
+  x: Tensor
+  weight: Tensor | null
+  bias: Tensor | null
+  /** Of the weight. */
+  shape: Shape
+  eps: number
+  centered: boolean
+}
+
+function normRows(options: RowNorm): Tensor {
+  const { x, weight, bias, shape, eps, centered } = options
+  checkFloat(x)
+  checkNumber(eps, 'eps', 0)
+  const width = sizeOf(shape)
+  const count = width === 0 ? 0 : x.size / width
+  const matrix = [count, width]
+  const input = contiguous(x.detach())
+  const w = weight && contiguous(weight.detach())
+  const b = bias && contiguous(bias.detach())
+  const y = Tensor.empty(x.shape, x.dtype)
+  const mean = centered ? Tensor.empty([count], x.dtype) : null
+  const rstd = Tensor.empty([count], x.dtype)
+  const writeAll = (out: Tensor | null, offset: Tensor | null) => {
+    begin()
+    write(input, matrix)
+    write(w, [width])
+    write(offset, [width])
+    write(out, matrix)
+    write(mean, [count])
+    write(rstd, [count])
+    number(eps)
+  }
+  writeAll(y, b)
+  native.rowNorm(input.array, arrayOf(w), arrayOf(b), y.array, arrayOf(mean), rstd.array)
+  if (!tracked(x, weight, bias)) return y
+  const operands: Operands = { x, weight, bias, input, w, mean, spread: rstd, matrix }
+  return record(y, [x, weight, bias], (g) => {
+    if (isRecording()) return rowNormSlopes(options, g)
+    return backward('rowNormBackward', operands, g, () => writeAll(null, null))
+  })
+}
+
+/** The chain rule in differentiable operations, for gradients of gradients; norm.h has the formula. */
+function rowNormSlopes({ x, weight, bias, shape, eps, centered }: RowNorm, g: Tensor) {
+  const axes = shape.map((_, i) => x.rank - shape.length + i)
+  const others = x.shape.map((_, i) => i).filter((i) => !axes.includes(i))
+  const centre = centered ? sub(x, meanOf(x, axes, true)) : x
+  const rstd = rsqrt(add(meanOf(square(centre), axes, true), eps))
+  const normal = mul(centre, rstd)
+  const h = weight ? mul(g, weight) : g
+  const shifted = centered ? sub(h, meanOf(h, axes, true)) : h
+  const total = (t: Tensor) => (others.length > 0 ? sum(t, others) : t)
+  return [
+    x.requiresGrad
+      ? mul(rstd, sub(shifted, mul(normal, meanOf(mul(h, normal), axes, true))))
+      : null,
+    weight?.requiresGrad ? total(mul(g, normal)) : null,
+    bias?.requiresGrad ? total(g) : null,
+  ]
+}
+
+/** Options of layerNorm and rmsNorm. */
+export interface RowNormOptions {
+  /** The last axes, over which the statistics go: the weight's shape by default, else the last axis. */
+  shape?: Shape
+  /** Added to the variance (layer norm, 1e-5 by default) or mean square (RMS norm). */
+  eps?: number
+}
+
+/**
+ * Layer norm (Ba et al. 2016), (x − mean)/√(variance + eps)·weight + bias over the last axes, with
+ * the biased variance.
+ */
+export function layerNorm(
+  input: ArrayLike,
+  weights: ArrayLike | null = null,
+  offsets: ArrayLike | null = null,
+  { shape, eps = 1e-5 }: RowNormOptions = {},
+): Tensor {
+  const x = toTensor(input, 'input')
+  const axes = trailing(x, weights, shape)
+  const weight = affine(weights, 'weights', x, axes)
+  const bias = affine(offsets, 'offsets', x, axes)
+  return normRows({ x, weight, bias, shape: axes, eps, centered: true })
+}
+
+/**
+ * RMS norm (Zhang & Sennrich 2019), x/√(mean(x²) + eps)·weight over the last axes.
+ *
+ * `eps` is the dtype's machine epsilon by default, as in PyTorch.
+ */
+export function rmsNorm(
+  input: ArrayLike,
+  weights: ArrayLike | null = null,
+  { shape, eps }: RowNormOptions = {},
+): Tensor {
+  const x = toTensor(input, 'input')
+  const axes = trailing(x, weights, shape)
+  const weight = affine(weights, 'weights', x, axes)
+  const machine = x.dtype === 'float64' ? Number.EPSILON : 2 ** -23
+  return normRows({ x, weight, bias: null, shape: axes, eps: eps ?? machine, centered: false })
+}
+
+/** The statistics that batchNorm used: the batch's, or those that were given. */
+export interface BatchStatistics {
+  mean: Tensor
+  /** Biased. */
+  variance: Tensor
+}
+
+/**
+ * Batch norm (Ioffe & Szegedy 2015) over every axis but the second, the channels.
+ *
+ * @param images x, [n, channels, …]
+ * @param given the statistics to use; null takes the batch's own, and gradients flow through them.
+ *   Given ones are constants.
+ * @returns the output and the statistics that were used (not tracked)
+ */
+export function batchNorm(
+  images: ArrayLike,
+  weights: ArrayLike | null,
+  offsets: ArrayLike | null,
+  given: BatchStatistics | null,
+  eps = 1e-5,
+): { y: Tensor } & BatchStatistics {
+  const x = toTensor(images, 'images')
+  checkFloat(x)
+  checkNumber(eps, 'eps', 0)
+  if (x.rank < 2) {
+    throw new ShapeError(`'images' has shape ${shownShape(x.shape)}, expected [n, channels, …]`)
+  }
+  const channels = x.shape[1] as number
+  const weight = affine(weights, 'weights', x, [channels])
+  const bias = affine(offsets, 'offsets', x, [channels])
+  const inner = sizeOf(x.shape.slice(2))
+  if (!given && x.size / Math.max(channels, 1) < 2) {
+    throw new ShapeError(
+      `batch statistics need more than one value a channel, got a shape of ${shownShape(x.shape)}`,
+    )
+  }
+  const volume = [x.shape[0] as number, channels, inner]
+  const input = contiguous(x.detach())
+  const w = weight && contiguous(weight.detach())
+  const b = bias && contiguous(bias.detach())
+  const y = Tensor.empty(x.shape, x.dtype)
+  const constant = (t: Tensor, name: string) =>
+    contiguous(affine(t.detach(), name, x, [channels]) as Tensor)
+  const mean = given ? constant(given.mean, 'mean') : Tensor.empty([channels], x.dtype)
+  const variance = given ? constant(given.variance, 'variance') : Tensor.empty([channels], x.dtype)
+  const writeAll = (out: Tensor | null, offset: Tensor | null) => {
+    begin()
+    write(input, volume)
+    for (const t of [w, offset]) write(t, [channels])
+    write(out, volume)
+    for (const t of [mean, variance]) write(t, [channels])
+    number(!given)
+    number(eps)
+  }
+  writeAll(y, b)
+  native.batchNorm(input.array, arrayOf(w), arrayOf(b), y.array, mean.array, variance.array)
+  if (!tracked(x, weight, bias)) return { y, mean, variance }
+  // The backward pass needs the statistics of now, and running ones move on.
+  const [m, v] = given ? [mean.clone(), variance.clone()] : [mean, variance]
+  const operands: Operands = { x, weight, bias, input, w, mean: m, spread: v, matrix: volume }
+  record(y, [x, weight, bias], (g) => {
+    if (isRecording())
+      return batchNormSlopes(x, weight, bias, given ? { mean: m, variance: v } : null, eps, g)
+    return backward('batchNormBackward', operands, g, () => {
+      begin()
+      write(input, volume)
+      write(w, [channels])
+      write(m, [channels])
+      write(v, [channels])
+      number(!given)
+      number(eps)
+    })
+  })
+  return { y, mean, variance }
+}
+
+function batchNormSlopes(
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+  given: BatchStatistics | null,
+  eps: number,
+  g: Tensor,
+) {
+  const axes = x.shape.map((_, i) => i).filter((i) => i !== 1)
+  const wide = (t: Tensor) => reshape(t, [-1, ...x.shape.slice(2).map(() => 1)])
+  const centre = sub(x, given ? wide(given.mean) : meanOf(x, axes, true))
+  const spread = given ? wide(given.variance) : meanOf(square(centre), axes, true)
+  const rstd = rsqrt(add(spread, eps))
+  const normal = mul(centre, rstd)
+  const h = weight ? mul(g, wide(weight)) : g
+  const through = () => {
+    if (given) return h
+    return sub(sub(h, meanOf(h, axes, true)), mul(normal, meanOf(mul(h, normal), axes, true)))
+  }
+  return [
+    x.requiresGrad ? mul(rstd, through()) : null,
+    weight?.requiresGrad ? sum(mul(g, normal), axes) : null,
+    bias?.requiresGrad ? sum(g, axes) : null,
+  ]
+}
