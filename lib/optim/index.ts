@@ -11,6 +11,7 @@ export type {
   ParamGroup,
   StateDtype,
 } from './algorithm.js'
+export { Dion, type DionOptions } from './dion.js'
 export { type MuonGroups, muonGroups, type NamedParameters } from './groups.js'
 export { Lion, type LionOptions } from './lion.js'
 export { Muon } from './muon.js'

@@ -266,14 +266,6 @@ export class Optimizer<Options extends CommonOptions> {
   #write(plan: Active[][]): [grads: NativeBuffer[], buffers: NativeBuffer[]] {
     const gradients: NativeBuffer[] = []
     const buffers: NativeBuffer[] = []
-    begin()
-    number(plan.reduce((n, group) => n + group.length, 0))
-    for (const group of plan) {
-      for (const { slot, array, offset } of group) {
-        gradients.push(array)
-        flatView(dtypeCodes.float32, offset, slot.size)
-      }
-    }
     const groups = this.#entries
       .map((entry, i) => ({ ...entry, active: plan[i] as Active[] }))
       .filter(({ active }) => active.length > 0)
@@ -286,6 +278,15 @@ export class Optimizer<Options extends CommonOptions> {
       }
       return list
     })
+    // From here to the call nothing else may use the argument block.
+    begin()
+    number(plan.reduce((n, group) => n + group.length, 0))
+    for (const group of plan) {
+      for (const { slot, array, offset } of group) {
+        gradients.push(array)
+        flatView(dtypeCodes.float32, offset, slot.size)
+      }
+    }
     number(
       groups.reduce((n, { active }, i) => n + active.length * (1 + (names[i]?.length ?? 0)), 0),
     )

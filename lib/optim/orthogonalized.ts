@@ -21,8 +21,22 @@ const adjustments = ['original', 'match-rms-adamw', 'spectral', 'none'] as const
 /** How the learning rate depends on a matrix's shape. */
 export type AdjustLr = (typeof adjustments)[number]
 
+/** How a parameter is read as matrices. */
+export interface LayoutOptions {
+  /**
+   * How many of the leading axes count stacked matrices, each orthogonalized by itself; 0 by default:
+   * a kernel [out, in, kh, kw] is one matrix out × (in·kh·kw).
+   */
+  batchAxes: number
+  /**
+   * Where output neurons are counted: 'first' (default) for [out, …in] as in PyTorch and
+   * palimpsest/nn, 'last' for [in…, out] as in tfjs, jax and Keras.
+   */
+  outputAxis: 'first' | 'last'
+}
+
 /** Options of Muon, which its variants have too. */
-export interface MuonOptions extends CommonOptions {
+export interface MuonOptions extends CommonOptions, LayoutOptions {
   /** 0.95 by default. */
   momentum: number
   /** True by default. */
@@ -52,16 +66,6 @@ export interface MuonOptions extends CommonOptions {
   /** Decays only where parameter and update agree in sign; false by default. */
   cautiousWeightDecay: boolean
   /**
-   * How many of the leading axes count stacked matrices, each orthogonalized by itself; 0 by default:
-   * a kernel [out, in, kh, kw] is one matrix out × (in·kh·kw).
-   */
-  batchAxes: number
-  /**
-   * Where output neurons are counted: 'first' (default) for [out, …in] as in PyTorch and
-   * palimpsest/nn, 'last' for [in…, out] as in tfjs, jax and Keras.
-   */
-  outputAxis: 'first' | 'last'
-  /**
    * Row blocks of a fused matrix (queries, keys, values), each treated as a parameter of its own;
    * none by default. Must sum to the rows of every matrix of the group.
    */
@@ -79,10 +83,7 @@ export interface Matrices {
 }
 
 /** How a parameter's shape is read. */
-export function matricesOf(
-  shape: Shape,
-  { batchAxes, outputAxis }: Pick<MuonOptions, 'batchAxes' | 'outputAxis'>,
-): Matrices {
+export function matricesOf(shape: Shape, { batchAxes, outputAxis }: LayoutOptions): Matrices {
   const from = Math.min(batchAxes, shape.length - 2)
   const own = shape.slice(from)
   const last = outputAxis === 'last'
@@ -91,6 +92,14 @@ export function matricesOf(
   const cols = sizeOf(own.slice(cut))
   const batch = sizeOf(shape.slice(0, from))
   return { batch, rows, cols, neurons: last ? cols : rows, inputs: last ? rows : cols }
+}
+
+/** Refuses vectors. */
+export function checkMatrix(shape: Shape, name: string, algorithm: string): void {
+  if (shape.length >= 2) return
+  throw new ShapeError(
+    `'${name}' has shape ${shownShape(shape)}; ${algorithm} is for matrices and kernels: give vectors to AdamW (see muonGroups)`,
+  )
 }
 
 /** The factor that 'adjustLr' stands for. */
@@ -162,11 +171,7 @@ export function orthogonalizing<Options extends MuonOptions>(
       variant.check(o)
     },
     checkShape(shape, name, o) {
-      if (shape.length < 2) {
-        throw new ShapeError(
-          `'${name}' has shape ${shownShape(shape)}; ${variant.name} is for matrices and kernels: give vectors to AdamW (see muonGroups)`,
-        )
-      }
+      checkMatrix(shape, name, variant.name)
       const { rows } = matricesOf(shape, o)
       if (o.splitSizes && o.splitSizes.reduce((a, b) => a + b, 0) !== rows) {
         throw new ShapeError(

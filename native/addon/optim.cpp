@@ -3,6 +3,7 @@
 #include <string>
 
 #include "addon/bindings.h"
+#include "palimpsest/ops/dion.h"
 #include "palimpsest/ops/muon.h"
 #include "palimpsest/ops/optimizer.h"
 
@@ -21,6 +22,20 @@ std::vector<Quintic> read_steps(Call& call) {
     steps.push_back({a, b, c});
   }
   return steps;
+}
+
+constexpr int64_t kLargest = int64_t{1} << 40;
+
+// batch, rows, cols of a parameter of n values.
+void read_matrices(Call& call, int64_t n, int64_t& batch, int64_t& rows, int64_t& cols) {
+  batch = call.integer("batch", 0, kLargest);
+  rows = call.integer("rows", 0, kLargest);
+  cols = call.integer("cols", 0, kLargest);
+  const double size =
+      static_cast<double>(batch) * static_cast<double>(rows) * static_cast<double>(cols);
+  if (size != static_cast<double>(n)) {
+    refuse(Code::shape, "batch · rows · cols must be the parameter's size");
+  }
 }
 
 // Hands out a group's buffers in the order in which lib/optim/optimizer.ts lists them: its parameters,
@@ -176,26 +191,19 @@ Step muon(Call& call, Group& group) {
   args.steps = read_steps(call);
   const auto momentum = group.states();
   for (size_t i = 0; i < group.count; ++i) {
-    constexpr int64_t kLimit = int64_t{1} << 40;
     MuonParameter p{};
     p.p = group.parameters[i];
     p.g = group.gradients[i].g;
     p.momentum = momentum[i];
     p.step = group.step();
-    p.batch = call.integer("batch", 0, kLimit);
-    p.rows = call.integer("rows", 0, kLimit);
-    p.cols = call.integer("cols", 0, kLimit);
-    if (static_cast<double>(p.batch) * static_cast<double>(p.rows) * static_cast<double>(p.cols) !=
-        static_cast<double>(group.gradients[i].n)) {
-      refuse(Code::shape, "batch · rows · cols must be the parameter's size");
-    }
+    read_matrices(call, group.gradients[i].n, p.batch, p.rows, p.cols);
     if (normalised) {
       const int64_t neurons = p.batch * (args.columns ? p.cols : p.rows);
       p.second_moment = group.take(DType::f32, neurons).as<float>();
     }
     std::vector<int64_t> sizes(static_cast<size_t>(call.integer("splitSizes", 0, 1 << 16)));
     int64_t sum = 0;
-    for (int64_t& size : sizes) sum += size = call.integer("splitSizes", 1, kLimit);
+    for (int64_t& size : sizes) sum += size = call.integer("splitSizes", 1, kLargest);
     if (!sizes.empty() && (sum != p.rows || args.columns)) {
       refuse(Code::shape, "'splitSizes' must sum to the rows of a matrix whose neurons are rows");
     }
@@ -216,8 +224,35 @@ Step muon(Call& call, Group& group) {
   };
 }
 
+// decay, momentum, eps; then for each parameter step, batch, rows, cols, rank and scale
+Step dion(Call& call, Group& group) {
+  DionArgs args{};
+  args.state = group.state;
+  args.decay = call.number();
+  args.momentum = call.number();
+  args.eps = call.number();
+  const auto momentum = group.states();
+  for (size_t i = 0; i < group.count; ++i) {
+    DionParameter p{};
+    p.p = group.parameters[i];
+    p.g = group.gradients[i].g;
+    p.momentum = momentum[i];
+    p.step = group.step();
+    read_matrices(call, group.gradients[i].n, p.batch, p.rows, p.cols);
+    const int64_t width = std::min(p.rows, p.cols);
+    p.rank = call.integer("rank", 0, width);
+    p.q = group.take(DType::f32, p.batch * width * p.rank).as<float>();
+    p.scale = call.number();
+    args.parameters.push_back(p);
+  }
+  return [args](Context& context, double scale) mutable {
+    args.grad_scale = scale;
+    return dion_step(context, args);
+  };
+}
+
 // In the order of the codes in lib/optim/.
-constexpr Step (*kAlgorithms[])(Call&, Group&) = {sgd, adamw, lion, muon};
+constexpr Step (*kAlgorithms[])(Call&, Group&) = {sgd, adamw, lion, muon, dion};
 
 // optimizerStep(grads, buffers): one step of all groups; then the largest global norm, the number of
 // groups, and for each its algorithm, largest norm, and what Group and the algorithm read. Returns the

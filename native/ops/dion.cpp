@@ -1,0 +1,160 @@
+// Dion (arXiv 2504.05295; microsoft/dion, dion_reference.py): one power iteration a step, warm-started
+// by the last one, instead of Newton–Schulz.
+//
+// Floor for m × n of rank r: 8mnr FLOPs (XQ, XᵀP, the error feedback, the update) and 4mr² for the
+// orthonormalisation, against Newton–Schulz's 5·(3m²n + m³) at m ≤ n: ahead where r is well below m.
+//
+// P is orthonormalised by Cholesky QR, twice, in float64: products do all the work, and a condition
+// number of up to 1e6, beyond which float32 columns are dependent anyway, does no harm. (The authors'
+// randomised Cholesky QR serves the same end in float32.)
+
+#include "palimpsest/ops/dion.h"
+
+#include <cmath>
+
+#include "palimpsest/context.h"
+#include "palimpsest/kernels.h"
+#include "palimpsest/ops/matmul.h"
+
+namespace palimpsest {
+namespace {
+
+View view_of(const Matrix& m) {
+  View view;
+  view.data = m.data;
+  view.dtype = m.dtype;
+  view.rank = 2;
+  view.shape[0] = m.rows;
+  view.shape[1] = m.cols;
+  view.strides[0] = m.row_stride;
+  view.strides[1] = m.col_stride;
+  return view;
+}
+
+Status convert(Context& context, const Matrix& from, const Matrix& to) {
+  return context.kernels.elementwise.unary(context, {Unary::copy, view_of(to), view_of(from)});
+}
+
+Status product(Context& context, const Matrix& a, const Matrix& b, const Matrix& d,
+               double alpha = 1, const Matrix* c = nullptr, double beta = 0) {
+  if (context.aborted()) return {Code::aborted, "aborted"};
+  GemmArgs gemm;
+  gemm.a = a;
+  gemm.b = b;
+  gemm.d = d;
+  gemm.alpha = alpha;
+  gemm.beta = beta;
+  if (c != nullptr) gemm.c = *c;
+  return matmul(context, gemm);
+}
+
+// gram = UᵀU of r × r becomes U⁻¹ in place. A column whose part outside the span of those before is
+// below `tolerance` of its norm becomes zero.
+void inverse_factor(double* gram, double* u, int64_t r, double tolerance) {
+  for (int64_t j = 0; j < r; ++j) {
+    const double norm = gram[j * r + j];
+    double pivot = norm;
+    for (int64_t i = 0; i < j; ++i) {
+      double value = gram[i * r + j];
+      for (int64_t k = 0; k < i; ++k) value -= u[k * r + i] * u[k * r + j];
+      value = u[i * r + i] > 0 ? value / u[i * r + i] : 0;
+      u[i * r + j] = value;
+      pivot -= value * value;
+    }
+    u[j * r + j] = pivot > tolerance * tolerance * norm && norm > 0 ? std::sqrt(pivot) : 0;
+  }
+  for (int64_t j = 0; j < r; ++j) {
+    for (int64_t i = r; i-- > 0;) {
+      double value = i == j ? 1 : 0;
+      for (int64_t k = i + 1; k <= j; ++k) value -= u[i * r + k] * gram[k * r + j];
+      const bool kept = i <= j && u[i * r + i] > 0 && u[j * r + j] > 0;
+      gram[i * r + j] = kept ? value / u[i * r + i] : 0;
+    }
+  }
+}
+
+// p ← an orthonormal basis of its columns; dependent ones become zero.
+Status orthonormalise(Context& context, const Matrix& p) {
+  const Workspace::Scope scope(context.workspace);
+  const int64_t r = p.cols;
+  const Matrix a = row_major(context.workspace.take<double>(p.rows * r), p.rows, r);
+  const Matrix b = row_major(context.workspace.take<double>(p.rows * r), p.rows, r);
+  auto* gram = context.workspace.take<double>(r * r);
+  auto* factor = context.workspace.take<double>(r * r);
+  const Matrix square = row_major(gram, r, r);
+  PALIMPSEST_TRY(convert(context, p, a));
+  for (const auto& [from, to] : {std::pair{a, b}, {b, a}}) {
+    PALIMPSEST_TRY(product(context, from.transposed(), from, square));
+    inverse_factor(gram, factor, r, 1e-6);
+    PALIMPSEST_TRY(product(context, from, square, to));
+  }
+  return convert(context, a, p);
+}
+
+// q's columns ← r's, of norm 1; where r's is zero q keeps its own, but r's stays for the update.
+void normalise_columns(float* r, float* q, int64_t rows, int64_t cols, double eps) {
+  for (int64_t j = 0; j < cols; ++j) {
+    double squares = 0;
+    for (int64_t i = 0; i < rows; ++i) {
+      const double x = r[i * cols + j];
+      squares += x * x;
+    }
+    const double factor = 1 / (std::sqrt(squares) + eps);
+    for (int64_t i = 0; i < rows; ++i) {
+      float& x = r[i * cols + j];
+      x = static_cast<float>(x * factor);
+      if (squares > 0) q[i * cols + j] = x;
+    }
+  }
+}
+
+Status step_matrix(Context& context, const DionArgs& args, const DionParameter& one) {
+  const Workspace::Scope scope(context.workspace);
+  const int64_t n = one.rows * one.cols;
+  const bool tall = one.rows >= one.cols;
+  const int64_t length = tall ? one.rows : one.cols;
+  const int64_t width = tall ? one.cols : one.rows;
+  auto* sum = context.workspace.take<float>(n);
+  const MomentumTensor add{n, one.g, one.momentum, sum, one.step};
+  context.kernels.optim.momentum(context, {args.state, 1, 1, args.grad_scale, false}, &add, 1);
+  const Matrix m = row_major(sum, one.rows, one.cols);
+  const Matrix x = tall ? m : m.transposed();
+  const Matrix q = row_major(one.q, width, one.rank);
+  const Matrix p = row_major(context.workspace.take<float>(length * one.rank), length, one.rank);
+  auto* right = context.workspace.take<float>(width * one.rank);
+  const Matrix r = row_major(right, width, one.rank);
+  PALIMPSEST_TRY(product(context, x, q, p));
+  PALIMPSEST_TRY(orthonormalise(context, p));
+  PALIMPSEST_TRY(product(context, x.transposed(), p, r));
+  // P·Rᵀ in the layout of the parameter.
+  const Matrix& left = tall ? p : r;
+  const Matrix other = (tall ? r : p).transposed();
+  PALIMPSEST_TRY(product(context, left, other, m, args.momentum - 1, &m, 1));
+  const MomentumTensor keep{n, sum, one.momentum, nullptr, one.step};
+  context.kernels.optim.momentum(context, {args.state, 0, 1, 1, false}, &keep, 1);
+  normalise_columns(right, one.q, width, one.rank, args.eps);
+  const Matrix parameter = row_major(one.p, one.rows, one.cols);
+  return product(context, left, other, parameter, -one.scale, &parameter, 1 - args.decay);
+}
+
+}  // namespace
+
+Status dion_step(Context& context, const DionArgs& args) {
+  for (const DionParameter& p : args.parameters) {
+    const int64_t matrix = p.rows * p.cols;
+    if (matrix == 0) continue;
+    const int64_t width = p.rows < p.cols ? p.rows : p.cols;
+    for (int64_t b = 0; b < p.batch; ++b) {
+      DionParameter one = p;
+      one.p += b * matrix;
+      one.g += b * matrix;
+      one.momentum = static_cast<std::byte*>(p.momentum) +
+                     static_cast<size_t>(b * matrix) * size_of(args.state);
+      one.q += b * width * p.rank;
+      PALIMPSEST_TRY(step_matrix(context, args, one));
+    }
+  }
+  return {};
+}
+
+}  // namespace palimpsest
