@@ -36,7 +36,11 @@ type RestOptions = {
   [Name in AlgorithmName]: { algorithm?: Name } & AlgorithmOptions[Name]
 }[AlgorithmName]
 
-const notHidden = /(^|[._/])(\w*embed\w*|wte|wpe|lm_?head|head|classifier)([._/]|$)/i
+const notHidden =
+  /(^|[._/])(\w*embed\w*|\w*token\w*|positions?|wte|wpe|lm_?head|head|classifier)([._/]|$)/i
+
+/** A part of a numbered block, as in blocks.3.mlp2.weight. */
+const inBlock = /(^|[._/])\d+[._/][a-z]\w*[._/]/i
 
 /** Names of parameters that belong to a module of embeddings. */
 function embedded(module: Module): Set<string> {
@@ -54,10 +58,11 @@ const listed = (name: string, list: readonly (string | RegExp)[]) =>
 /**
  * Splits parameters by the rule that Muon's authors give: hidden matrices and convolution kernels
  * (two axes or more) are orthogonalized; the rest is not:
- * 1. vectors and scalars (biases, norms);
+ * 1. vectors and scalars (biases, norms), also as [1, n] and [1, 1, n];
  * 2. embeddings: parameters of a module whose class is called …Embedding…, and names with a part
- *    embed… , …embed…, wte or wpe;
- * 3. the output layer: names with a part head, lm_head or classifier, and the last matrix in order.
+ *    …embed…, …token…, position(s), wte or wpe;
+ * 3. the output layer: names with a part head, lm_head or classifier, and the last matrix in order,
+ *    unless it is a part of a numbered block (blocks.3.mlp2.weight): then an embedding gives the output.
  *
  * `isHidden` overrides all of it, then `toRest`, then `toHidden`.
  *
@@ -80,7 +85,9 @@ export function muonGroups<Hidden extends object, Rest extends object = RestOpti
       : Object.entries(parameters)
   const embeddings = isModule ? embedded(parameters) : new Set<string>()
   const shapes = named.map(([name, p]) => toTensor(p, name).shape)
-  const last = shapes.findLastIndex((shape) => shape.length >= 2)
+  const matrix = (shape: readonly number[]) => shape.length >= 2 && shape[0] !== 1
+  const last = shapes.findLastIndex(matrix)
+  const head = inBlock.test(named[last]?.[0] ?? '') ? -1 : last
   const { isHidden, toHidden = [], toRest = [] } = options
   const chosen = named.map(([name], i) => {
     const shape = shapes[i] as readonly number[]
@@ -88,7 +95,7 @@ export function muonGroups<Hidden extends object, Rest extends object = RestOpti
     if (decided !== undefined) return decided
     if (listed(name, toRest)) return false
     if (listed(name, toHidden)) return true
-    return shape.length >= 2 && i !== last && !embeddings.has(name) && !notHidden.test(name)
+    return matrix(shape) && i !== head && !embeddings.has(name) && !notHidden.test(name)
   })
   const pick = (wanted: boolean) => named.filter((_, i) => chosen[i] === wanted).map(([, p]) => p)
   return {

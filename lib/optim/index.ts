@@ -12,6 +12,7 @@ export type {
   StateDtype,
 } from './algorithm.js'
 export { Dion, type DionOptions } from './dion.js'
+export { loadOptimizerState, saveOptimizerState } from './files.js'
 export { type MuonGroups, muonGroups, type NamedParameters } from './groups.js'
 export { Lion, type LionOptions } from './lion.js'
 export { Muon } from './muon.js'
@@ -25,4 +26,7 @@ export {
   type WholeOptions,
 } from './optimizer.js'
 export type { AdjustLr, MuonOptions } from './orthogonalized.js'
+export { type Scheduled, Scheduler, type SchedulerState } from './scheduler.js'
+export * from './schedules.js'
+export * as schedules from './schedules.js'
 export { SGD, type SgdOptions } from './sgd.js'

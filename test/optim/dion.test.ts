@@ -76,7 +76,11 @@ test('stacked matrices, kernels, the other layout; state resumed; bits for any t
   const second = { data: stacked.data.slice(108), shape: [12, 9] }
   const gradient = wave(216, 4)
   const q = wave(2 * 9 * 3, 5)
-  const begun = (p: typeof second, right: Float32Array, batchAxes: number) => {
+  const begun = (
+    p: { data: Float32Array; shape: number[] },
+    right: Float32Array,
+    batchAxes: number,
+  ) => {
     const optimizer = new Dion([p], { batchAxes, rankFraction: 1 / 3 })
     const state = optimizer.stateDict()
     state.state[0] = { step: 0, q: right }

@@ -83,6 +83,21 @@ test('muonGroups: lists and a function override the rule', async (t) => {
   const net = new nn.Sequential(new Embedding(3, 4), new nn.Linear(4, 4), new nn.Linear(4, 4))
   t.equal(muonGroups(net).hidden.params.length, 1, 'a module of embeddings')
   t.throws(() => muonGroups(null as never), ArgumentError)
+  const gpt = new nn.GPT({ vocabulary: 5, context: 4, layers: 2, heads: 1, width: 4 })
+  t.equal(muonGroups(gpt).hidden.params.length, 8, 'tied embeddings: every matrix of the blocks')
+  const vit = new nn.VisionTransformer({
+    imageSize: 4,
+    patchSize: 2,
+    classes: 3,
+    layers: 1,
+    heads: 1,
+    width: 4,
+  })
+  t.equal(
+    muonGroups(vit).hidden.params.length,
+    5,
+    'the patches and the block, not positions or head',
+  )
 })
 
 test('clipping: over the whole optimizer, then over each group', async (t) => {
