@@ -82,7 +82,7 @@ export async function runBench(options: BenchOptions = {}): Promise<BenchDocumen
   const chosen = rows.filter(
     ([name]) => name.includes(options.filter ?? '') && !(options.quick && /\d{4}/.test(name)),
   )
-  const limits = measureLimits()
+  const limits = measureLimits(options.quick ?? false)
   const peers: Peer[] = [
     ...(pythonPeers.some(wanted) ? startPython(threads()) : []),
     ...(wanted('tfjs-wasm') ? [await tfjsPeer()] : []),
