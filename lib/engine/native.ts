@@ -92,6 +92,10 @@ export interface Native {
   // embedding.cpp
   gatherRows: Binding
   scatterRows: Binding
+  // indexing.cpp
+  gather: Binding
+  scatter: Binding
+  nonzero: Binding
   // linalg.cpp
   matmul: Binding
   matmulAsync: AsyncBinding
@@ -120,7 +124,7 @@ export interface Native {
   dropout: Binding
   // reduce.cpp
   reduce: Binding
-  cumulativeSum: Binding
+  cumulative: Binding
   allFinite: Binding
 }
 

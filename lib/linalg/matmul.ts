@@ -1,7 +1,8 @@
 /** Matrix products of anything that counts as a matrix. */
 
-import { type Compute, matmul as product } from '../autograd/ops/products.js'
+import { type Compute, matmul as product, recordProduct } from '../autograd/ops/products.js'
 import { transpose } from '../autograd/ops/views.js'
+import { tracked } from '../autograd/tape.js'
 import { type AsyncOptions, runAsync } from '../engine/async.js'
 import { begin, number, view } from '../engine/call.js'
 import { checkChoice } from '../engine/check.js'
@@ -36,7 +37,7 @@ export function matmul(a: ArrayLike, b: ArrayLike, options: MatmulOptions = {}):
   return product(x, y, { compute: options.compute ?? 'float32' })
 }
 
-/** The product of two matrices on another thread; no gradient. */
+/** The product of two matrices on another thread. Differentiable; the gradient is computed when asked for. */
 export async function matmulAsync(
   a: ArrayLike,
   b: ArrayLike,
@@ -52,7 +53,10 @@ export async function matmulAsync(
     'float32',
     'bfloat16',
   ] as const)
-  const out = Tensor.empty([x.shape[0] as number, y.shape[1] as number], x.dtype, x.device)
+  const recorded = tracked(x, y)
+  // Kept: a scope that this was called in ends before the product is there.
+  const shape = [x.shape[0] as number, y.shape[1] as number]
+  const out = Tensor.empty(shape, x.dtype, x.device).keep()
   await runAsync(
     () => {
       begin()
@@ -62,5 +66,5 @@ export async function matmulAsync(
     },
     { signal },
   )
-  return out
+  return recorded ? recordProduct(out, x, y, compute) : out
 }

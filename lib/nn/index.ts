@@ -8,6 +8,7 @@ export {
 export { avgPool2d, type Conv2dOptions, conv2d, maxPool2d } from '../autograd/ops/conv.js'
 export { geluTanh } from '../autograd/ops/elementwise.js'
 export { embedding } from '../autograd/ops/embedding.js'
+export { col2im as fold, im2col as unfold } from '../autograd/ops/im2col.js'
 export {
   type BatchStatistics,
   batchNorm,
@@ -50,5 +51,13 @@ export {
 } from './losses.js'
 export { type GenerateOptions, GPT, type GPTOptions } from './models/gpt.js'
 export { VisionTransformer, type VisionTransformerOptions } from './models/vit.js'
-export { buffer, type ForwardHook, Module, parameter } from './module.js'
+export {
+  type BackwardHook,
+  type BackwardPreHook,
+  buffer,
+  type ForwardHook,
+  type ForwardPreHook,
+  Module,
+  parameter,
+} from './module.js'
 export { BatchNorm, type BatchNormOptions, LayerNorm, RMSNorm } from './norm.js'

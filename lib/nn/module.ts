@@ -1,12 +1,22 @@
 /** Modules: a tree of named parameters and buffers with a forward function. */
 
-import { copyInto } from '../autograd/ops/memory.js'
+import { cast, copyInto } from '../autograd/ops/memory.js'
+import { noGrad } from '../autograd/tape.js'
 import { wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
-import { type DType, isFloating } from '../tensor/dtype.js'
+import { type DType, dtypeCodes, isFloating } from '../tensor/dtype.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
+import {
+  type BackwardHook,
+  type BackwardPreHook,
+  type ForwardHook,
+  type ForwardPreHook,
+  Hooks,
+} from './hooks.js'
+
+export type { BackwardHook, BackwardPreHook, ForwardHook, ForwardPreHook } from './hooks.js'
 
 const parameters = new WeakSet<Tensor>()
 const buffers = new WeakSet<Tensor>()
@@ -23,9 +33,6 @@ export function buffer(x: Tensor): Tensor {
   return x.keep()
 }
 
-/** What a forward hook is called with. */
-export type ForwardHook = (module: Module, input: Tensor, output: Tensor) => Tensor | undefined
-
 /**
  * Base class of layers and networks. Tensors in its properties that `parameter()` marked or that
  * require a gradient are its parameters, those made by `buffer()` its buffers, modules (also in arrays) its children; names are
@@ -34,22 +41,58 @@ export type ForwardHook = (module: Module, input: Tensor, output: Tensor) => Ten
 export abstract class Module {
   /** True while training: dropout drops, batch norm uses the batch. */
   training = true
-  #hooks = new Set<ForwardHook>()
+  #hooks: Hooks | null = null
 
-  /** Computes the output; people call `call()`, which runs hooks too. */
+  /** Computes the output; hooks that were registered run with it. */
   abstract forward(x: Tensor, ...rest: never[]): Tensor
 
-  /** forward() with hooks. */
+  /** Another name of forward(). */
   call(x: Tensor, ...rest: unknown[]): Tensor {
-    let y = this.forward(x, ...(rest as never[]))
-    for (const hook of this.#hooks) y = hook(this, x, y) ?? y
-    return y
+    return this.forward(x, ...(rest as never[]))
+  }
+
+  /**
+   * The module's hooks. The first one registered puts a forward() with hooks over the module's own, on
+   * this object alone: modules without hooks pay nothing, and a subclass may call super.forward().
+   */
+  #hooked(): Hooks {
+    if (this.#hooks) return this.#hooks
+    const hooks = new Hooks(this)
+    const inner = this.forward
+    Object.defineProperty(this, 'forward', {
+      value: (x: Tensor, ...rest: never[]) =>
+        hooks.run(x, (input) => inner.call(this, input, ...rest)),
+      configurable: true,
+      writable: true,
+    })
+    this.#hooks = hooks
+    return hooks
+  }
+
+  /** Calls `hook` before every forward; what it returns replaces the input. Returns its removal. */
+  registerForwardPreHook(hook: ForwardPreHook): () => void {
+    return this.#hooked().add('forwardPre', hook)
   }
 
   /** Calls `hook` after every forward; what it returns replaces the output. Returns its removal. */
   registerForwardHook(hook: ForwardHook): () => void {
-    this.#hooks.add(hook)
-    return () => void this.#hooks.delete(hook)
+    return this.#hooked().add('forward', hook)
+  }
+
+  /**
+   * Calls `hook` with the gradient of the output when backward() reaches it; what it returns replaces
+   * that gradient for the module's own computation. Returns its removal.
+   */
+  registerFullBackwardPreHook(hook: BackwardPreHook): () => void {
+    return this.#hooked().add('backwardPre', hook)
+  }
+
+  /**
+   * Calls `hook` with the gradients of the first input (null where that needs none) and of the output
+   * when both are known; what it returns replaces the input's. Returns its removal.
+   */
+  registerFullBackwardHook(hook: BackwardHook): () => void {
+    return this.#hooked().add('backward', hook)
   }
 
   /** Children by property name; entries of arrays as `name.0`, `name.1` …. */
@@ -128,30 +171,6 @@ export abstract class Module {
     for (const [x, saved] of pairs) copyInto(x, saved)
   }
 
-  /**
-   * Casts the floating parameters and buffers, here and below, to a dtype, or moves them to a device.
-   * They become new tensors: make optimizers afterwards.
-   */
-  to(target: DType | (string & {})): this {
-    const moved = new Map<Tensor, Tensor>()
-    for (const [, module] of this.namedModules()) {
-      for (const [name, x] of Object.entries(module)) {
-        if (!(x instanceof Tensor) || !isFloating(x.dtype)) continue
-        const isBuffer = buffers.has(x)
-        if (!isBuffer && !(x.requiresGrad || parameters.has(x))) continue
-        const y = moved.get(x) ?? x.detach().to(target)
-        if (y.dtype === x.dtype) continue
-        if (!moved.has(x)) {
-          moved.set(x, y)
-          if (isBuffer) buffer(y)
-          else parameter(y).requireGrad(x.requiresGrad)
-        }
-        Object.assign(module, { [name]: y })
-      }
-    }
-    return this
-  }
-
   /** Sets training mode here and below. */
   train(on = true): this {
     for (const [, module] of this.namedModules()) module.training = on
@@ -165,5 +184,29 @@ export abstract class Module {
   /** Sets every parameter's gradient to null. */
   zeroGrad(): void {
     for (const x of this.parameters()) x.grad = null
+  }
+
+  /**
+   * Moves parameters and buffers to a dtype (floating ones alone change it) or a device, in place: the
+   * tensors stay the same objects with new memory, so that shared parameters stay shared. Make optimizers
+   * afterwards: one made before holds the old memory. Gradients are dropped where dtype or device
+   * change. All are converted before the first is replaced.
+   */
+  to(target: DType | (string & {})): this {
+    const dtype = target in dtypeCodes ? (target as DType) : null
+    if (dtype && !isFloating(dtype)) {
+      wrong('target', "a floating dtype ('float32', 'float64', 'bfloat16') or a device", target)
+    }
+    const moved = new Map<Tensor, Tensor>()
+    noGrad(() => {
+      for (const [, x] of this.#tensors()) {
+        if (dtype ? isFloating(x.dtype) : true) {
+          const y = dtype ? cast(x, dtype) : x.to(target)
+          if (y !== x) moved.set(x, y)
+        }
+      }
+    })
+    for (const [x, y] of moved) x.become(y)
+    return this
   }
 }

@@ -3,6 +3,7 @@
 import { begin, number, view } from '../engine/call.js'
 import { native } from '../engine/native.js'
 import type { DType } from './dtype.js'
+import { unary } from './elementwise.js'
 import { Tensor } from './tensor.js'
 
 /** In the order of native/include/palimpsest/kernels/reduce.h. */
@@ -45,14 +46,28 @@ export function reduce(
   return out
 }
 
-/** Running sums along an axis. */
-export function cumulativeSum(x: Tensor, axis: number): Tensor {
-  const out = Tensor.empty(x.shape, x.dtype, x.device)
+/** In the order of native/include/palimpsest/kernels/reduce.h. */
+const cumulatives = ['sum', 'prod', 'max', 'min'] as const
+
+export type CumulativeName = (typeof cumulatives)[number]
+
+/** Running sums, products or extremes along an axis, from its end where `reverse`. */
+export function cumulative(
+  op: CumulativeName,
+  x: Tensor,
+  axis: number,
+  dtype: DType,
+  reverse = false,
+): Tensor {
+  const source = x.dtype === dtype ? x : unary('copy', x, dtype)
+  const out = Tensor.empty(x.shape, dtype, x.device)
   begin()
-  view(x)
+  view(source)
   view(out)
+  number(cumulatives.indexOf(op))
   number(axis)
-  native.cumulativeSum(x.buffer, out.buffer)
+  number(reverse)
+  native.cumulative(source.buffer, out.buffer)
   return out
 }
 

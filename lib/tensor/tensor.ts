@@ -10,6 +10,7 @@ import type { NativeBuffer } from '../engine/native.js'
 import { deviceId } from '../engine/plugins.js'
 import { bytesOf, type DType, dtypeCodes, isFloating, type TypedArray } from './dtype.js'
 import { type ArrayLike, describe, toNdarray } from './interop.js'
+import { Operations } from './operations.js'
 import { track } from './scope.js'
 import { isContiguous, type Shape, shownShape, sizeOf, stridesOf } from './shape.js'
 import { adopt, allocate, type Storage } from './storage.js'
@@ -20,8 +21,8 @@ export type Operand = ArrayLike | number
 /** Arrays of numbers, as deep as the tensor has axes. */
 export type Nested = number | Nested[]
 
-/** The methods of Tensor that autograd follows are thin names for the functions of lib/autograd/ops. */
-export class Tensor {
+/** Elements of one type with a shape. Its operations are in operations.ts. */
+export class Tensor extends Operations {
   readonly shape: Shape
   /** In elements; 0 repeats, negative walks backwards. */
   readonly strides: Shape
@@ -48,6 +49,7 @@ export class Tensor {
     strides: Shape = stridesOf(shape),
     offset = 0,
   ) {
+    super()
     this.#storage = storage
     this.device = storage.device
     this.dtype = dtype
@@ -173,7 +175,7 @@ export class Tensor {
     return toNdarray(this)
   }
 
-  toString(): string {
+  override toString(): string {
     return `Tensor ${this.dtype} ${shownShape(this.shape)}`
   }
 
@@ -195,6 +197,21 @@ export class Tensor {
   keep(): this {
     this.kept = true
     return this
+  }
+
+  /**
+   * Takes over another tensor's memory, dtype, shape and place, and disposes that one; views of the old
+   * memory live on, the gradient is dropped. For the package's own use (Module.to).
+   */
+  become(other: Tensor): void {
+    const storage = other.storage
+    storage.references++
+    this.#storage?.release()
+    this.#storage = storage
+    this.grad = null
+    const { dtype, shape, strides, offset, device } = other
+    Object.assign(this, { dtype, shape, strides, offset, device })
+    other.dispose()
   }
 
   /** A copy with memory of its own; gradients flow through. */
@@ -272,243 +289,8 @@ export class Tensor {
     return this.#hooks
   }
 
-  // ---- arithmetic --------------------------------------------------------------------------------
-
-  add(other: Operand): Tensor {
-    return ops.add(this, other)
-  }
-  sub(other: Operand): Tensor {
-    return ops.sub(this, other)
-  }
-  mul(other: Operand): Tensor {
-    return ops.mul(this, other)
-  }
-  div(other: Operand): Tensor {
-    return ops.div(this, other)
-  }
-  pow(exponent: Operand): Tensor {
-    return ops.pow(this, exponent)
-  }
-  maximum(other: Operand): Tensor {
-    return ops.maximum(this, other)
-  }
-  minimum(other: Operand): Tensor {
-    return ops.minimum(this, other)
-  }
-  mod(other: Operand): Tensor {
-    return ops.mod(this, other)
-  }
-  eq(other: Operand): Tensor {
-    return ops.eq(this, other)
-  }
-  ne(other: Operand): Tensor {
-    return ops.ne(this, other)
-  }
-  lt(other: Operand): Tensor {
-    return ops.lt(this, other)
-  }
-  le(other: Operand): Tensor {
-    return ops.le(this, other)
-  }
-  gt(other: Operand): Tensor {
-    return ops.gt(this, other)
-  }
-  ge(other: Operand): Tensor {
-    return ops.ge(this, other)
-  }
-  neg(): Tensor {
-    return ops.neg(this)
-  }
-  abs(): Tensor {
-    return ops.abs(this)
-  }
-  sign(): Tensor {
-    return ops.sign(this)
-  }
-  square(): Tensor {
-    return ops.square(this)
-  }
-  reciprocal(): Tensor {
-    return ops.reciprocal(this)
-  }
-  sqrt(): Tensor {
-    return ops.sqrt(this)
-  }
-  rsqrt(): Tensor {
-    return ops.rsqrt(this)
-  }
-  exp(): Tensor {
-    return ops.exp(this)
-  }
-  expm1(): Tensor {
-    return ops.expm1(this)
-  }
-  log(): Tensor {
-    return ops.log(this)
-  }
-  log1p(): Tensor {
-    return ops.log1p(this)
-  }
-  sin(): Tensor {
-    return ops.sin(this)
-  }
-  cos(): Tensor {
-    return ops.cos(this)
-  }
-  tanh(): Tensor {
-    return ops.tanh(this)
-  }
-  sigmoid(): Tensor {
-    return ops.sigmoid(this)
-  }
-  relu(): Tensor {
-    return ops.relu(this)
-  }
-  gelu(): Tensor {
-    return ops.gelu(this)
-  }
-  silu(): Tensor {
-    return ops.silu(this)
-  }
-  softplus(): Tensor {
-    return ops.softplus(this)
-  }
-  erf(): Tensor {
-    return ops.erf(this)
-  }
-  floor(): Tensor {
-    return ops.floor(this)
-  }
-  ceil(): Tensor {
-    return ops.ceil(this)
-  }
-  /** To the nearest integer, ties to even. */
-  round(): Tensor {
-    return ops.round(this)
-  }
-  logicalNot(): Tensor {
-    return ops.logicalNot(this)
-  }
-  isNaN(): Tensor {
-    return ops.isNaN(this)
-  }
-  isFinite(): Tensor {
-    return ops.isFinite(this)
-  }
-  clip(low: number, high: number): Tensor {
-    return ops.clip(this, low, high)
-  }
-  maskedFill(mask: ArrayLike, value: number): Tensor {
-    return ops.where(mask, value, this)
-  }
-
-  // ---- reductions --------------------------------------------------------------------------------
-
-  sum(axis?: number | number[], keepdim = false): Tensor {
-    return ops.sum(this, axis, keepdim)
-  }
-  mean(axis?: number | number[], keepdim = false): Tensor {
-    return ops.mean(this, axis, keepdim)
-  }
-  prod(axis?: number | number[], keepdim = false): Tensor {
-    return ops.prod(this, axis, keepdim)
-  }
-  max(axis?: number | number[], keepdim = false): Tensor {
-    return ops.max(this, axis, keepdim)
-  }
-  min(axis?: number | number[], keepdim = false): Tensor {
-    return ops.min(this, axis, keepdim)
-  }
-  argmax(axis?: number, keepdim = false): Tensor {
-    return ops.argmax(this, axis, keepdim)
-  }
-  argmin(axis?: number, keepdim = false): Tensor {
-    return ops.argmin(this, axis, keepdim)
-  }
-  any(axis?: number | number[], keepdim = false): Tensor {
-    return ops.any(this, axis, keepdim)
-  }
-  all(axis?: number | number[], keepdim = false): Tensor {
-    return ops.all(this, axis, keepdim)
-  }
-  /** Variance; `correction` 1 (default) divides by n − 1. */
-  variance(axis?: number | number[], keepdim = false, correction = 1): Tensor {
-    return ops.variance(this, axis, keepdim, correction)
-  }
-  std(axis?: number | number[], keepdim = false, correction = 1): Tensor {
-    return ops.variance(this, axis, keepdim, correction).sqrt()
-  }
-  /** The Euclidean norm (Frobenius, over all axes, by default). */
-  norm(axis?: number | number[], keepdim = false): Tensor {
-    return ops.norm(this, axis, keepdim)
-  }
-  cumsum(axis: number): Tensor {
-    return ops.cumsum(this, axis)
-  }
-  softmax(axis = -1): Tensor {
-    return ops.softmax(this, axis)
-  }
-  logSoftmax(axis = -1): Tensor {
-    return ops.logSoftmax(this, axis)
-  }
-
-  // ---- products ----------------------------------------------------------------------------------
-
-  /** The matrix product; batched over leading axes, which broadcast. */
-  matmul(other: ArrayLike): Tensor {
-    return ops.matmul(this, Tensor.from(other))
-  }
-
-  // ---- views -------------------------------------------------------------------------------------
-
-  /** The same elements in another shape; −1 stands for what is left. A view where that is possible. */
-  reshape(...shape: (number | Shape)[]): Tensor {
-    return ops.reshape(this, shape.flat() as number[])
-  }
-  /** One axis where those from `start` to `end` (inclusive) were. */
-  flatten(start = 0, end = -1): Tensor {
-    return ops.flatten(this, start, end)
-  }
-  /** Exchanges two axes. */
-  transpose(a = -2, b = -1): Tensor {
-    return ops.transpose(this, a, b)
-  }
-  permute(...axes: (number | Shape)[]): Tensor {
-    return ops.permute(this, axes.flat() as number[])
-  }
   /** The matrix transpose. */
   get T(): Tensor {
     return ops.transpose(this, -2, -1)
-  }
-  /** Elements [start, end) along an axis, every `step`-th; negative bounds count from the end. */
-  slice(axis: number, start = 0, end?: number, step = 1): Tensor {
-    return ops.slice(this, axis, start, end, step)
-  }
-  /** The entry `index` along an axis, which disappears. */
-  select(axis: number, index: number): Tensor {
-    return ops.select(this, axis, index)
-  }
-  squeeze(axis?: number): Tensor {
-    return ops.squeeze(this, axis)
-  }
-  unsqueeze(axis: number): Tensor {
-    return ops.unsqueeze(this, axis)
-  }
-  /** Repeats axes of extent 1, without a copy. */
-  expand(...shape: (number | Shape)[]): Tensor {
-    return ops.expand(this, shape.flat() as number[])
-  }
-
-  // ---- in place ----------------------------------------------------------------------------------
-
-  /** Overwrites the elements with those of another tensor (broadcast) or a number; not recorded. */
-  copy_(source: Operand): this {
-    return ops.copyInto(this, source) as this
-  }
-  fill_(value: number): this {
-    return ops.copyInto(this, value) as this
-  }
-  zero_(): this {
-    return ops.copyInto(this, 0) as this
   }
 }

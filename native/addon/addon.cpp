@@ -13,6 +13,7 @@ void register_conv(Exports& exports);
 void register_device(Exports& exports);
 void register_elementwise(Exports& exports);
 void register_embedding(Exports& exports);
+void register_indexing(Exports& exports);
 void register_io(Exports& exports);
 void register_linalg(Exports& exports);
 void register_nn(Exports& exports);
@@ -83,6 +84,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   register_device(exports);
   register_elementwise(exports);
   register_embedding(exports);
+  register_indexing(exports);
   register_io(exports);
   register_linalg(exports);
   register_nn(exports);

@@ -21,18 +21,20 @@ auto reduce(Call& call) {
   return [args](Context& context) { return context.kernels.reduce.reduce(context, args); };
 }
 
-// cumulativeSum(in, out); block: in, out, axis
-auto cumulative_sum(Call& call) {
-  const View in = call.view("in", Access::read);
-  const View out = call.view("out", Access::write);
+// cumulative(in, out); block: in, out, op, axis, reverse
+auto cumulative(Call& call) {
+  CumulativeArgs args;
+  const View& in = args.in = call.view("in", Access::read);
+  const View& out = args.out = call.view("out", Access::write);
+  args.op = call.choice("op", Cumulative::min);
   if (in.rank == 0) refuse(Code::shape, "'in' must have at least one axis");
-  const int axis = static_cast<int>(call.integer("axis", 0, in.rank - 1));
+  args.axis = static_cast<int>(call.integer("axis", 0, in.rank - 1));
+  args.reverse = call.flag();
   bool same = in.rank == out.rank;
   for (int i = 0; same && i < in.rank; ++i) same = in.shape[i] == out.shape[i];
   if (!same) refuse(Code::shape, "'out' must have the shape of 'in'");
-  return [in, out, axis](Context& context) {
-    return context.kernels.reduce.cumulative_sum(context, out, in, axis);
-  };
+  if (in.dtype != out.dtype) refuse(Code::dtype, "'out' must have the dtype of 'in'");
+  return [args](Context& context) { return context.kernels.reduce.cumulative(context, args); };
 }
 
 // allFinite(in) → 1 or 0; block: in
@@ -51,7 +53,7 @@ auto all_finite(Call& call) {
 
 void register_reduce(Exports& exports) {
   exports.add<reduce>("reduce");
-  exports.add<cumulative_sum>("cumulativeSum");
+  exports.add<cumulative>("cumulative");
   exports.add<all_finite>("allFinite");
 }
 

@@ -14,6 +14,7 @@
   X(elementwise, scalar)       \
   X(embedding, scalar)         \
   X(gemm, scalar)              \
+  X(indexing, scalar)          \
   X(nn, scalar)                \
   X(norm, scalar)              \
   X(optim, scalar)             \

@@ -1,5 +1,6 @@
 /** Elementwise functions and their gradients. */
 
+import { checkNumber } from '../../engine/check.js'
 import { type DType, isFloating } from '../../tensor/dtype.js'
 import * as raw from '../../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
@@ -220,9 +221,57 @@ export function where(condition: ArrayLike, a: Operand, b: Operand): Tensor {
   ])
 }
 
-/** Limits elements to [low, high]; the gradient passes where they lie inside. */
-export function clip(x: Tensor, low: number, high: number): Tensor {
-  const y = raw.binary('minimum', raw.binary('maximum', x, low), high)
-  if (!tracked(x)) return y
-  return record(y, [x], (g) => [where(logicalAnd(ge(x, low), le(x, high)), g, 0)])
+/**
+ * Limits elements to [low, high]; null leaves a side open. The gradient passes where they lie inside.
+ */
+export function clip(x: Tensor, low: number | null, high: number | null): Tensor {
+  const [a, b] = [low ?? -Infinity, high ?? Infinity]
+  checkNumber(a, 'low')
+  checkNumber(b, 'high')
+  const raised = low === null ? x.detach() : raw.binary('maximum', x, a)
+  const y = high === null ? raised : raw.binary('minimum', raised, b)
+  return tracked(x) ? record(y, [x], (g) => [inside(g, x, a, b)]) : y
 }
+
+const inside = (g: Tensor, x: Tensor, low: number, high: number): Tensor =>
+  where(logicalAnd(ge(x, low), le(x, high)), g, 0)
+
+/** a + t·(b − a). */
+export const lerp = (a: Operand, b: Operand, t: Operand): Tensor => add(a, mul(sub(b, a), t))
+
+/** x + value·a·b. */
+export const addcmul = (x: Operand, a: Operand, b: Operand, value = 1): Tensor =>
+  add(x, scaled(mul(a, b), value))
+
+/** x + value·a/b. */
+export const addcdiv = (x: Operand, a: Operand, b: Operand, value = 1): Tensor =>
+  add(x, scaled(div(a, b), value))
+
+const scaled = (x: Tensor, value: number) => (checkNumber(value, 'value') === 1 ? x : mul(x, value))
+
+/** Tolerances of isClose and allClose. */
+export interface Closeness {
+  /** Relative to b; 1e-5 by default. */
+  rtol?: number
+  /** 1e-8 by default. */
+  atol?: number
+  /** Whether NaN is close to NaN; false by default. */
+  equalNaN?: boolean
+}
+
+/** |a − b| ≤ atol + rtol·|b|, or both equal (infinities): bool, by element. */
+export function isClose(
+  a: Operand,
+  b: Operand,
+  { rtol = 1e-5, atol = 1e-8, equalNaN = false }: Closeness = {},
+): Tensor {
+  const [x, y] = [operand(a, 'a'), operand(b, 'b')]
+  const bound =
+    typeof y === 'number' ? Math.abs(y) * rtol + atol : add(mul(abs(y.detach()), rtol), atol)
+  // An infinite bound is wide enough for everything: only equal infinities are close.
+  const near = logicalAnd(le(abs(detached(sub(x, y))), bound), lt(bound, Infinity))
+  const close = logicalOr(near, eq(x, y))
+  return equalNaN ? logicalOr(close, logicalAnd(ne(x, x), ne(y, y))) : close
+}
+
+const detached = (x: Tensor) => x.detach()

@@ -1,12 +1,14 @@
 /** Copies, casts and writing in place. */
 
-import { wrong } from '../../engine/check.js'
+import { checkNumber, wrong } from '../../engine/check.js'
+import { ArgumentError } from '../../engine/errors.js'
 import { type DeviceBuffer, native } from '../../engine/native.js'
 import { arrayTypes, bytesOf, type DType, isFloating, type TypedArray } from '../../tensor/dtype.js'
-import { binaryInto, unary, unaryInto } from '../../tensor/elementwise.js'
+import { binary, binaryInto, unary, unaryInto } from '../../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
+import type { Shape } from '../../tensor/shape.js'
 import { type Operand, Tensor } from '../../tensor/tensor.js'
-import { record, tracked } from '../tape.js'
+import { isRecording, record, tracked } from '../tape.js'
 
 /** A contiguous copy, without gradients. */
 export const copy = (x: Tensor): Tensor => unary('copy', x)
@@ -29,8 +31,12 @@ export function cast(x: Tensor, dtype: DType): Tensor {
 
 /** A tensor of a number, with another's shape and dtype. */
 export function fullLike(x: Tensor, value: number): Tensor {
-  return copyInto(Tensor.empty(x.shape, x.dtype, x.device), value)
+  return filled(x.shape, value, x)
 }
+
+/** A tensor of a number, on another's device and with its dtype unless told otherwise. */
+export const filled = (shape: Shape, value: number, like: Tensor, dtype = like.dtype): Tensor =>
+  copyInto(Tensor.empty(shape, dtype, like.device), value)
 
 /** The same values on another device. */
 export function toDevice(x: Tensor, device: string): Tensor {
@@ -94,6 +100,29 @@ export function copyInto(x: Tensor, source: Operand): Tensor {
   const tensor = toTensor(source as ArrayLike, 'source')
   if (tensor.rank > x.rank) wrong('source', `at most ${x.rank} axes`, tensor.shape)
   return unaryInto('copy', onDevice(tensor, x.device), x)
+}
+
+/**
+ * x ← x ∘ other, in x's memory and dtype; not recorded, and refused where a tape would miss it.
+ *
+ * @throws ArgumentError where x has a gradient and operations are being recorded
+ */
+export function inPlace(op: 'add' | 'sub' | 'mul' | 'div', x: Tensor, other: Operand): Tensor {
+  if (x.requiresGrad && isRecording()) {
+    throw new ArgumentError(
+      'a tensor that requires a gradient is changed in place: do it inside noGrad()',
+    )
+  }
+  const y = typeof other === 'number' ? other : onDevice(toTensor(other, 'other'), x.device)
+  return binaryInto(op, x, y, x)
+}
+
+/** other·factor, not recorded: the operand of inPlace(). */
+export function plainMul(other: Operand, factor: number): Tensor | number {
+  checkNumber(factor, 'alpha')
+  return typeof other === 'number'
+    ? other * factor
+    : binary('mul', toTensor(other, 'other'), factor)
 }
 
 /** x ← x + y, not recorded. */

@@ -106,7 +106,11 @@ export function matmul(
     out.storage.references++
     multiply(asBatch(a.detach(), batch), asBatch(b.detach(), batch), flat, compute)
   }
-  if (!tracked(a, b)) return out
+  return tracked(a, b) ? recordProduct(out, a, b, compute) : out
+}
+
+/** Records that `out` is a·b; returns it. */
+export function recordProduct(out: Tensor, a: Tensor, b: Tensor, compute: Compute): Tensor {
   return record(out, [a, b], (g) => [
     a.requiresGrad ? cast(sumTo(matmul(g, transpose(b), { compute }), a.shape), a.dtype) : null,
     b.requiresGrad ? cast(sumTo(matmul(transpose(a), g, { compute }), b.shape), b.dtype) : null,
@@ -175,6 +179,31 @@ export function linear(
       bias?.requiresGrad ? cast(sum(inner, 0), bias.dtype) : null,
     ]
   })
+}
+
+/** All products of the entries of two vectors: [m, n]. */
+export function outer(a: ArrayLike, b: ArrayLike): Tensor {
+  const [x, y] = [toTensor(a, 'a'), toTensor(b, 'b')]
+  checkVectors(x, y)
+  return mul(reshape(x, [-1, 1]), y)
+}
+
+/** The sum of products of two vectors of one length. */
+export function dot(a: ArrayLike, b: ArrayLike): Tensor {
+  const [x, y] = [toTensor(a, 'a'), toTensor(b, 'b')]
+  checkVectors(x, y)
+  if (x.size !== y.size) {
+    throw new ShapeError(`vectors of ${x.size} and ${y.size} entries have no dot product`)
+  }
+  return sum(mul(x, y))
+}
+
+function checkVectors(x: Tensor, y: Tensor): void {
+  if (x.rank !== 1 || y.rank !== 1) {
+    throw new ShapeError(
+      `expected two vectors, got ${shownShape(x.shape)} and ${shownShape(y.shape)}`,
+    )
+  }
 }
 
 /** g·f'(…) of the fused activations from their outputs. */

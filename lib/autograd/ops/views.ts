@@ -19,7 +19,8 @@ import { record, tracked } from '../tape.js'
 import { clone, copyInto } from './memory.js'
 import { sumTo } from './reductions.js'
 
-function viewOf(x: Tensor, shape: Shape, strides: Shape, offset = x.offset): Tensor {
+/** A view of the same memory, not recorded. */
+export function viewOf(x: Tensor, shape: Shape, strides: Shape, offset = x.offset): Tensor {
   const { storage } = x
   storage.references++
   return new Tensor(storage, x.dtype, shape, strides, offset)
@@ -152,14 +153,13 @@ const reshapeAway = (x: Tensor, axis: number) =>
     x.shape.filter((_, i) => i !== axis),
   )
 
-/** Reverses an axis, without a copy. */
-export function flip(x: Tensor, axis: number): Tensor {
-  const a = checkAxis(axis, x.rank)
+/** Reverses one axis, without a copy. */
+export function flipAxis(x: Tensor, a: number): Tensor {
   const extent = x.shape[a] as number
   const stride = x.strides[a] as number
   const strides = x.strides.map((s, i) => (i === a ? -s : s))
   const y = viewOf(x, x.shape, strides, extent > 0 ? x.offset + (extent - 1) * stride : x.offset)
-  return tracked(x) ? record(y, [x], (g) => [flip(g, a)]) : y
+  return tracked(x) ? record(y, [x], (g) => [flipAxis(g, a)]) : y
 }
 
 /** Joins tensors along an axis that is there. */

@@ -304,27 +304,6 @@ Status reduce(Context& context, const ReduceArgs& args, const ReduceRowSet& rows
   return {};
 }
 
-Status cumulative_sum(Context& context, const View& out, const View& in, int axis) {
-  Dimensions kept;
-  for (int i = 0; i < in.rank; ++i) {
-    if (i != axis) kept.append(in.shape[i], in.strides[i], out.strides[i]);
-  }
-  const int64_t n = in.shape[axis];
-  const int64_t grain = std::max<int64_t>(1, 8192 / std::max<int64_t>(1, n));
-  context.parallel_chunks(kept.size, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      int64_t in_at, out_at;
-      kept.locate(i, kept.rank, in_at, out_at);
-      double sum = 0;
-      for (int64_t j = 0; j < n; ++j) {
-        sum += load(in, in_at + j * in.strides[axis]);
-        store(out, out_at + j * out.strides[axis], sum);
-      }
-    }
-  });
-  return {};
-}
-
 Status all_finite(Context& context, const View& in, bool& finite, const ReduceRowSet& rows) {
   finite = true;
   if (!is_floating(in.dtype)) return {};

@@ -31,14 +31,14 @@ struct ReduceRowSet {
 };
 
 Status reduce(Context&, const ReduceArgs&, const ReduceRowSet&);
-Status cumulative_sum(Context&, const View& out, const View& in, int axis);
+Status cumulative(Context&, const CumulativeArgs&);
 Status all_finite(Context&, const View& in, bool& finite, const ReduceRowSet&);
 
 template <const ReduceRowSet& (*kRows)()>
 ReduceKernels reduce_kernels() {
   return {
       .reduce = [](Context& c, const ReduceArgs& a) { return reduce(c, a, kRows()); },
-      .cumulative_sum = cumulative_sum,
+      .cumulative = cumulative,
       .all_finite = [](Context& c, const View& in,
                        bool& finite) { return all_finite(c, in, finite, kRows()); },
   };

@@ -7,6 +7,7 @@
 #include "palimpsest/kernels/elementwise.h"
 #include "palimpsest/kernels/embedding.h"
 #include "palimpsest/kernels/gemm.h"
+#include "palimpsest/kernels/indexing.h"
 #include "palimpsest/kernels/nn.h"
 #include "palimpsest/kernels/norm.h"
 #include "palimpsest/kernels/optim.h"
@@ -23,6 +24,7 @@ struct KernelTable {
   ElementwiseKernels elementwise;
   EmbeddingKernels embedding;
   GemmKernels gemm;
+  IndexingKernels indexing;
   NnKernels nn;
   NormKernels norm;
   OptimKernels optim;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <type_traits>
 
 #include "palimpsest/dtype.h"
 
@@ -45,7 +46,7 @@ template <typename T>
 View contiguous_view(T* data, std::initializer_list<int64_t> shape) {
   View view;
   view.data = const_cast<void*>(static_cast<const void*>(data));
-  view.dtype = dtype_of<T>;
+  view.dtype = dtype_of<std::remove_const_t<T>>;
   view.rank = static_cast<int>(shape.size());
   int i = 0;
   for (int64_t extent : shape) view.shape[i++] = extent;

@@ -91,10 +91,6 @@ TEST("reduce: strided input, arg reductions, NaN and empty input") {
     bool finite = true;
     CHECK(c.kernels.reduce.all_finite(c, contiguous_view(x, {6}), finite).ok() && !finite);
     CHECK(c.kernels.reduce.all_finite(c, contiguous_view(x, {3}), finite).ok() && finite);
-    float running[3];
-    const View run = contiguous_view(running, {3});
-    CHECK(c.kernels.reduce.cumulative_sum(c, run, contiguous_view(x, {3}), 0).ok());
-    CHECK(running[2] == 15);
   });
 }
 
@@ -111,4 +107,62 @@ TEST("reduce: a long sum is accurate and the same for any number of threads") {
   };
   CHECK(same_for_any_threads(run));
   at_every_level([&](Context& c) { CHECK_NEAR(run(c), truth, 0.01); });
+}
+
+TEST("reduce: running sums, products and extremes, both ways, along lines, columns and long lines") {
+  const auto shape_checks = [](Context& c, std::initializer_list<int64_t> shape, int axis) {
+    View in = contiguous_view(static_cast<double*>(nullptr), shape);
+    const int64_t n = in.size();
+    const auto noise = numbers(n);
+    std::vector<double> x(noise.begin(), noise.end());
+    if (n < 100) x[5] = std::numeric_limits<double>::quiet_NaN();
+    in.data = x.data();
+    const int64_t extent = in.shape[axis], stride = in.strides[axis];
+    for (const Cumulative op : {Cumulative::sum, Cumulative::prod, Cumulative::max, Cumulative::min}) {
+      for (const bool reverse : {false, true}) {
+        std::vector<double> y(x.size());
+        View out = in;
+        out.data = y.data();
+        CHECK(c.kernels.reduce.cumulative(c, {op, out, in, axis, reverse}).ok());
+        for (int64_t i = 0; i < n; ++i) {
+          if (i / stride % extent != 0) continue;
+          double total = 0;
+          for (int64_t j = 0; j < extent; ++j) {
+            const auto at = static_cast<size_t>(i + (reverse ? extent - 1 - j : j) * stride);
+            const double v = x[at];
+            const bool nan = std::isnan(v) || std::isnan(total);
+            switch (op) {
+              case Cumulative::sum: total = j == 0 ? v : total + v; break;
+              case Cumulative::prod: total = j == 0 ? v : total * v; break;
+              case Cumulative::max: total = j == 0 ? v : nan ? NAN : std::max(total, v); break;
+              case Cumulative::min: total = j == 0 ? v : nan ? NAN : std::min(total, v); break;
+            }
+            CHECK(std::isnan(total) ? std::isnan(y[at]) : std::fabs(y[at] - total) < 1e-9);
+          }
+        }
+      }
+    }
+  };
+  at_every_level([&](Context& c) {
+    for (int axis = 0; axis < 3; ++axis) shape_checks(c, {3, 4, 5}, axis);
+    shape_checks(c, {4, 300}, 0);
+    shape_checks(c, {200001}, 0);
+    const int32_t x[] = {2147483647, 1, -3};
+    int32_t y[3];
+    CHECK(c.kernels.reduce
+              .cumulative(c, {Cumulative::sum, contiguous_view(y, {3}), contiguous_view(x, {3}), 0, false})
+              .ok());
+    CHECK(y[1] == INT32_MIN && y[2] == 2147483645);
+    CHECK(c.kernels.reduce
+              .cumulative(c, {Cumulative::min, contiguous_view(y, {3}), contiguous_view(x, {3}), 0, false})
+              .ok());
+    CHECK(y[2] == -3);
+  });
+  const auto noise = numbers(300000);
+  CHECK(same_for_any_threads([&](Context& c) {
+    std::vector<float> y(noise.size());
+    const Status status = c.kernels.reduce.cumulative(
+        c, {Cumulative::sum, contiguous_view(y.data(), {300000}), contiguous_view(noise.data(), {300000}), 0, false});
+    return status.ok() ? y : std::vector<float>();
+  }));
 }

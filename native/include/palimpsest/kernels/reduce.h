@@ -25,10 +25,21 @@ struct ReduceArgs {
   uint32_t axes = 0;
 };
 
+// The numbers are shared with lib/tensor/reduce.ts. NaN wins max and min.
+enum class Cumulative : uint8_t { sum, prod, max, min };
+
+// out[j] = in[0] ∘ … ∘ in[j] along `axis`, or in[j] ∘ … ∘ in[n − 1] where `reverse`. Shapes and
+// dtypes are equal; floats are accumulated in float64, integers wrap around.
+struct CumulativeArgs {
+  Cumulative op;
+  View out, in;
+  int axis = 0;
+  bool reverse = false;
+};
+
 struct ReduceKernels {
   Status (*reduce)(Context&, const ReduceArgs&);
-  // out = the running sum of in along `axis`; shapes are equal.
-  Status (*cumulative_sum)(Context&, const View& out, const View& in, int axis);
+  Status (*cumulative)(Context&, const CumulativeArgs&);
   // Whether all elements are finite (floats; integers always are).
   Status (*all_finite)(Context&, const View& in, bool& finite);
 };
