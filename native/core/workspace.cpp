@@ -4,6 +4,10 @@
 #include <cstdlib>
 #include <new>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace palimpsest {
 namespace {
 
@@ -15,7 +19,14 @@ constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1)
 
 void* allocate_host(void*, size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
-  return std::aligned_alloc(alignment, round_up(bytes, alignment));
+  void* const data = std::aligned_alloc(alignment, round_up(bytes, alignment));
+#if defined(__linux__)
+  // Where huge pages are given on request only: panels are read line by line across many pages.
+  if (data != nullptr && alignment == kHugePage) {
+    madvise(data, round_up(bytes, alignment), MADV_HUGEPAGE);
+  }
+#endif
+  return data;
 }
 
 void release_host(void*, void* pointer) { std::free(pointer); }

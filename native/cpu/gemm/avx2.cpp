@@ -17,15 +17,15 @@ constexpr int kVectors = 2;
 constexpr int kCols32 = kVectors * VecF32::width;
 constexpr int kCols64 = kVectors * VecF64::width;
 
-constexpr TileKernel kF32 = {kRows, kCols32, 1, 4, 4, 384,
+constexpr TileKernel kF32 = {kRows, kCols32, 1, 4, 4, 384, 16, 16, 24,
                              pack_plain<float, float, kRows, as_is>,
                              pack_plain<float, float, kCols32, as_is>,
                              block<VectorTile<Plain<VecF32, kRows, kVectors>>>};
-constexpr TileKernel kF64 = {kRows, kCols64, 1, 8, 8, 384,
+constexpr TileKernel kF64 = {kRows, kCols64, 1, 8, 8, 384, 16, 16, 24,
                              pack_plain<double, double, kRows, as_is>,
                              pack_plain<double, double, kCols64, as_is>,
                              block<VectorTile<Plain<VecF64, kRows, kVectors>>>};
-constexpr TileKernel kBf16 = {kRows, kCols32, 1, 4, 4, 384, pack_bf16_as_f32<kRows>,
+constexpr TileKernel kBf16 = {kRows, kCols32, 1, 4, 4, 384, 16, 16, 24, pack_bf16_as_f32<kRows>,
                               pack_bf16_as_f32<kCols32>, block<VectorTile<Plain<VecF32, kRows, kVectors>>>};
 
 Status gemm_f32(Context& context, const GemmArgs& args) { return blocked_gemm(context, args, kF32); }

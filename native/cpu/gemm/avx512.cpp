@@ -14,11 +14,11 @@ namespace palimpsest::cpu {
 namespace avx512 {
 namespace {
 
-constexpr TileKernel kF32 = {14, 32, 1, 4, 4, 384, pack<SourceF32, 14>, pack<SourceF32, 32>,
+constexpr TileKernel kF32 = {14, 32, 1, 4, 4, 384, 16, 16, 24, pack<SourceF32, 14>, pack<SourceF32, 32>,
                              block<VectorTile<Plain<VecF32, 14, 2>>>};
-constexpr TileKernel kF64 = {14, 16, 1, 8, 8, 256, pack<SourceF64, 14>, pack<SourceF64, 16>,
+constexpr TileKernel kF64 = {14, 16, 1, 8, 8, 256, 16, 16, 24, pack<SourceF64, 14>, pack<SourceF64, 16>,
                              block<VectorTile<Plain<VecF64, 14, 2>>>};
-constexpr TileKernel kBf16 = {14, 32, 1, 4, 4, 384, pack_bf16_as_f32<14>, pack_bf16_as_f32<32>,
+constexpr TileKernel kBf16 = {14, 32, 1, 4, 4, 384, 16, 16, 24, pack_bf16_as_f32<14>, pack_bf16_as_f32<32>,
                               block<VectorTile<Plain<VecF32, 14, 2>>>};
 
 Status gemm_f32(Context& context, const GemmArgs& args) { return blocked_gemm(context, args, kF32); }

@@ -10,6 +10,14 @@ using avx512::first_lanes32;
 using avx512::first_lanes64;
 using avx512::VecF32;
 using avx512::VecF64;
+
+namespace {
+// vcvtneps2bf16: to nearest, ties to even, like VecF32::store_bf16, but denormals become zero.
+void store_rounded(VecF32 x, BFloat16* p, int64_t n) {
+  _mm256_mask_storeu_epi16(p, first_lanes32(n),
+                           reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
+}
+}  // namespace
 }  // namespace palimpsest::cpu::avx512bf16
 
 #include "cpu/gemm/kernels.inl"
@@ -38,7 +46,7 @@ void pack_pairs(const PackArgs& args) {
   args.dtype == DType::bf16 ? pack<PairsOfBf16, kWidth>(args) : pack<PairsOfF32, kWidth>(args);
 }
 
-constexpr TileKernel kBf16 = {14, 32, 2, 4, 4, 384, pack_pairs<14>, pack_pairs<32>, block<VectorTile<Pairs>>};
+constexpr TileKernel kBf16 = {14, 32, 2, 4, 4, 384, 16, 16, 24, pack_pairs<14>, pack_pairs<32>, block<VectorTile<Pairs>>};
 
 Status gemm_bf16(Context& context, const GemmArgs& args) {
   return blocked_gemm(context, args, kBf16);

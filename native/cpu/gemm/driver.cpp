@@ -29,17 +29,16 @@ struct Blocking {
   int64_t row_blocks, col_blocks;
 };
 
-constexpr int64_t kMostPanels = 16;
 constexpr int64_t kLeastPanels = 2;
-constexpr int64_t kEnoughBlocks = 24;
 
-Blocking choose_blocks(int64_t row_panels, int64_t col_panels, int64_t batch) {
-  int64_t rows = std::min(kMostPanels, row_panels);
-  int64_t cols = std::min(kMostPanels, col_panels);
+Blocking choose_blocks(const TileKernel& kernel, int64_t row_panels, int64_t col_panels,
+                       int64_t batch) {
+  int64_t rows = std::min(kernel.most_row_panels, row_panels);
+  int64_t cols = std::min(kernel.most_col_panels, col_panels);
   const auto blocks = [&] {
     return batch * divide_up(row_panels, rows) * divide_up(col_panels, cols);
   };
-  while (blocks() < kEnoughBlocks && (rows > kLeastPanels || cols > kLeastPanels)) {
+  while (blocks() < kernel.enough_blocks && (rows > kLeastPanels || cols > kLeastPanels)) {
     int64_t& larger = cols >= rows ? cols : rows;
     larger = std::max(kLeastPanels, larger / 2);
   }
@@ -70,12 +69,12 @@ class Product {
     slices_ = std::max<int64_t>(1, divide_up(units, kernel.units_per_slice));
     units_per_slice_ = divide_up(units, slices_);
     if (units_per_slice_ > 0) slices_ = divide_up(units, units_per_slice_);
-    blocking_ = choose_blocks(row_panels_, col_panels_, args.batch);
-    packs_a_first_ = blocking_.col_blocks > 1;
-    packs_b_first_ = blocking_.row_blocks > 1;
+    blocking_ = choose_blocks(kernel, row_panels_, col_panels_, args.batch);
+    packs_a_first_ = blocking_.col_blocks > 1 || kernel.may_refuse;
+    packs_b_first_ = blocking_.row_blocks > 1 || kernel.may_refuse;
   }
 
-  void run() {
+  bool run() {
     const Workspace::Scope scope(context_.workspace);
     const int64_t units = divide_up(depth_, kernel_.values_per_unit);
     a_bytes_ = row_panels_ * kernel_.rows * units * kernel_.unit_size;
@@ -99,10 +98,12 @@ class Product {
              packed_b_ + batch * b_bytes_ + panel_offset(slice, index, col_panels_, kernel_.cols));
       }
     });
+    if (__atomic_load_n(&unusual_, __ATOMIC_RELAXED)) return false;
     const int64_t blocks = blocking_.row_blocks * blocking_.col_blocks;
     context_.parallel(args_.batch * blocks, [&](int64_t task) {
       compute(task / blocks, task % blocks);
     });
+    return true;
   }
 
  private:
@@ -117,7 +118,7 @@ class Product {
            kernel_.unit_size;
   }
 
-  void pack(bool is_a, int64_t batch, int64_t slice, int64_t index, std::byte* panel) const {
+  void pack(bool is_a, int64_t batch, int64_t slice, int64_t index, std::byte* panel) {
     const Matrix& m = is_a ? a_ : b_;
     const int width = is_a ? kernel_.rows : kernel_.cols;
     const int64_t first_k = slice * units_per_slice_ * kernel_.values_per_unit;
@@ -130,13 +131,14 @@ class Product {
     pack.lines = std::min<int64_t>(width, (is_a ? m.rows : m.cols) - index * width);
     pack.depth = std::min(slice_units(slice) * kernel_.values_per_unit, depth_ - first_k);
     pack.panel = panel;
+    pack.unusual = &unusual_;
     (is_a ? kernel_.pack_a : kernel_.pack_b)(pack);
   }
 
   // An operand that one task alone reads is packed by that task, slice by slice, into scratch memory
   // that stays in cache: a large operand is then read once and never written.
   const std::byte* pack_own(bool is_a, int64_t batch, int64_t slice, int64_t first, int64_t panels,
-                            std::byte* scratch) const {
+                            std::byte* scratch) {
     const int64_t bytes =
         slice_units(slice) * (is_a ? kernel_.rows : kernel_.cols) * kernel_.unit_size;
     for (int64_t i = 0; i < panels && bytes > 0; ++i) {
@@ -181,6 +183,13 @@ class Product {
                     ? packed_b_ + copy * b_bytes_ +
                           panel_offset(slice, col_panel, col_panels_, kernel_.cols)
                     : pack_own(false, batch, slice, col_panel, block.col_panels, own_b);
+      const bool ready = packs_a_first_ && packs_b_first_ && slice + 1 < slices_;
+      block.next_a = ready ? packed_a_ + copy * a_bytes_ +
+                                 panel_offset(slice + 1, row_panel, row_panels_, kernel_.rows)
+                           : nullptr;
+      block.next_b = ready ? packed_b_ + copy * b_bytes_ +
+                                 panel_offset(slice + 1, col_panel, col_panels_, kernel_.cols)
+                           : nullptr;
       block.first = slice == 0;
       block.last = slice == slices_ - 1;
       kernel_.block(block);
@@ -198,6 +207,7 @@ class Product {
   int64_t units_per_slice_ = 0;
   bool packs_a_first_ = true;
   bool packs_b_first_ = true;
+  bool unusual_ = false;  // written by several threads at once: atomically
   Blocking blocking_{};
   std::byte* packed_a_ = nullptr;
   std::byte* packed_b_ = nullptr;
@@ -233,9 +243,13 @@ void activate_each(Activation activation, T* x, int64_t n) {
 void activate(Activation activation, float* x, int64_t n) { activate_each(activation, x, n); }
 void activate(Activation activation, double* x, int64_t n) { activate_each(activation, x, n); }
 
+bool try_blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel) {
+  if (args.d.rows == 0 || args.d.cols == 0 || args.batch == 0) return true;
+  return Product(context, args, kernel).run();
+}
+
 Status blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel) {
-  if (args.d.rows == 0 || args.d.cols == 0 || args.batch == 0) return {};
-  Product(context, args, kernel).run();
+  try_blocked_gemm(context, args, kernel);
   return {};
 }
 

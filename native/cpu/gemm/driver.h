@@ -17,6 +17,7 @@ struct PackArgs {
   int64_t lines;        // at most the panel's width; the rest of the panel is zero
   int64_t depth;        // values along k; padded with zeros to whole units
   void* panel;
+  bool* unusual = nullptr;  // set by packs that cannot represent a value (see TileKernel::may_refuse)
 };
 
 // What happens to a finished sum, in D's coordinates.
@@ -44,6 +45,8 @@ struct BlockArgs {
   bool first;
   bool last;
   const Epilogue* epilogue;
+  const void* next_a = nullptr;  // the next slice's panels, if they lie ready
+  const void* next_b = nullptr;
 };
 
 struct TileKernel {
@@ -53,10 +56,18 @@ struct TileKernel {
   int unit_size;           // bytes
   int sum_size;            // bytes of an accumulator
   int64_t units_per_slice; // the most that keeps panels in cache
+  int64_t most_row_panels; // of a block of D
+  int64_t most_col_panels;
+  int64_t enough_blocks;   // smaller products are cut into smaller blocks until there are so many
   void (*pack_a)(const PackArgs&);
   void (*pack_b)(const PackArgs&);
   void (*block)(const BlockArgs&);
+  // The packs set PackArgs::unusual where a value does not fit the kernel's form.
+  bool may_refuse = false;
 };
+
+// False, with D as it was, where the kernel refuses a value.
+bool try_blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel);
 
 Status blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel);
 

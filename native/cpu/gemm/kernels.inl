@@ -9,6 +9,12 @@
 namespace palimpsest::cpu::PALIMPSEST_LEVEL {
 namespace {
 
+// Rounded to bf16; a level with an instruction for it declares its own before it includes this file.
+template <typename V>
+void store_rounded(V x, BFloat16* p, int64_t n) {
+  x.store_bf16(p, n);
+}
+
 template <typename V>
 struct Lanes;
 
@@ -21,7 +27,7 @@ struct Lanes<VecF32> {
   }
   static void store(VecF32 x, const Matrix& m, int64_t at, int64_t n) {
     if (m.dtype == DType::bf16) {
-      x.store_bf16(m_data<BFloat16>(m) + at, n);
+      store_rounded(x, m_data<BFloat16>(m) + at, n);
     } else {
       x.store(m_data<float>(m) + at, n);
     }
@@ -36,7 +42,7 @@ struct Lanes<VecF32> {
   }
   static void put(float x, const Matrix& m, int64_t at) {
     if (m.dtype == DType::bf16) {
-      VecF32::set(x).store_bf16(m_data<BFloat16>(m) + at, 1);
+      store_rounded(VecF32::set(x), m_data<BFloat16>(m) + at, 1);
     } else {
       m_data<float>(m)[at] = x;
     }
@@ -58,6 +64,12 @@ struct Lanes<VecF64> {
   }
   static double get(const Matrix& m, int64_t at) { return static_cast<const double*>(m.data)[at]; }
   static void put(double x, const Matrix& m, int64_t at) { static_cast<double*>(m.data)[at] = x; }
+};
+
+// What a tile's product fetches into L2 on the way, a stretch of each a unit: the panels that come next.
+struct Prefetch {
+  const std::byte* from[2];
+  int64_t step[2];  // bytes a unit; 0 repeats one line
 };
 
 // Turns a tile of sums into D. `tile` is row-major with kCols columns. For a symmetric D the finished
@@ -114,6 +126,70 @@ void finish_tile(const Epilogue& e, typename V::Element* tile, int64_t row, int6
   }
 }
 
+// finish_tile for whole lines below the diagonal and unit column strides, by far the most tiles.
+template <typename V, int kCols, bool kNarrowD, bool kAddsC, bool kNarrowC>
+void finish_lines(const Epilogue& e, typename V::Element* tile, int64_t row, int64_t first,
+                  int64_t last, int64_t col) {
+  using T = typename V::Element;
+  const V alpha = V::set(static_cast<T>(e.alpha));
+  const V beta = V::set(static_cast<T>(e.beta));
+  const T* bias = static_cast<const T*>(e.bias);
+  const bool relu = e.activation == Activation::relu;
+  const auto place = [&](const Matrix& m, int64_t i) {
+    return static_cast<std::byte*>(m.data) +
+           ((row + i) * m.row_stride + col) * static_cast<int64_t>(size_of(m.dtype));
+  };
+  for (int64_t i = first; i < last; ++i) {
+    T* sums = tile + i * kCols;
+    const std::byte* c = kAddsC ? place(e.c, i) : nullptr;
+    std::byte* d = place(e.d, i);
+#pragma GCC unroll 4
+    for (int j = 0; j < kCols; j += V::width) {
+      V x = V::load(sums + j) * alpha;
+      if constexpr (kAddsC && kNarrowC) {
+        x = fma(beta, V::load_bf16(reinterpret_cast<const BFloat16*>(c) + j), x);
+      } else if constexpr (kAddsC) {
+        x = fma(beta, V::load(reinterpret_cast<const T*>(c) + j), x);
+      }
+      if (bias != nullptr) x = x + (e.bias_per_row ? V::set(bias[row + i]) : V::load(bias + col + j));
+      if (relu) x = max(V::zero(), x);
+      if constexpr (kNarrowD) {
+        store_rounded(x, reinterpret_cast<BFloat16*>(d) + j, V::width);
+      } else {
+        x.store(reinterpret_cast<T*>(d) + j);
+      }
+      if (e.symmetric) x.store(sums + j);
+    }
+  }
+}
+
+// The variant of finish_lines that fits a tile; null: none does.
+template <typename V>
+using FinishLines = void (*)(const Epilogue&, typename V::Element*, int64_t row, int64_t first,
+                             int64_t last, int64_t col);
+
+template <typename V, int kCols, bool kNarrowD>
+FinishLines<V> choose_lines_to(const Epilogue& e) {
+  if (e.c.data == nullptr || e.beta == 0) return finish_lines<V, kCols, kNarrowD, false, false>;
+  if (e.c.col_stride != 1) return nullptr;
+  if constexpr (sizeof(typename V::Element) == sizeof(float)) {
+    if (e.c.dtype == DType::bf16) return finish_lines<V, kCols, kNarrowD, true, true>;
+  }
+  return finish_lines<V, kCols, kNarrowD, true, false>;
+}
+
+template <typename V, int kCols>
+FinishLines<V> choose_lines(const Epilogue& e, int64_t row, int64_t col, int64_t cols) {
+  if (cols != kCols || e.d.col_stride != 1 || (e.symmetric && row < col + kCols - 1) ||
+      (e.activation != Activation::none && e.activation != Activation::relu)) {
+    return nullptr;
+  }
+  if constexpr (sizeof(typename V::Element) == sizeof(float)) {
+    if (e.d.dtype == DType::bf16) return choose_lines_to<V, kCols, true>(e);
+  }
+  return choose_lines_to<V, kCols, false>(e);
+}
+
 // A square of lanes, transposed through memory; a level may have something better beside its types.
 template <typename V>
 void transpose(V (&lines)[V::width]) {
@@ -126,13 +202,13 @@ void transpose(V (&lines)[V::width]) {
   for (int i = 0; i < V::width; ++i) lines[i] = V::load(to[i]);
 }
 
-// D's upper triangle from a finished tile of the lower one.
-template <typename V, int kRows, int kCols>
+// D's upper triangle from a finished tile of the lower one: columns [first, last) of the tile.
+template <typename V, int kCols>
 void mirror_tile(const Epilogue& e, const typename V::Element* tile, int64_t row, int64_t rows,
-                 int64_t col, int64_t cols) {
+                 int64_t col, int64_t first, int64_t last) {
   using L = Lanes<V>;
   using T = typename V::Element;
-  for (int64_t j = 0; j < cols; j += V::width) {
+  for (int64_t j = first; j < last; j += V::width) {
     for (int64_t i = 0; i < rows; i += V::width) {
       if (row + i + V::width <= col + j + 1) continue;  // all on or above the diagonal
       V lines[V::width];
@@ -141,7 +217,7 @@ void mirror_tile(const Epilogue& e, const typename V::Element* tile, int64_t row
         lines[l] = i + l < rows ? V::load(tile + (i + l) * kCols + j) : V::zero();
       }
       transpose(lines);
-      for (int64_t l = 0; l < V::width && j + l < cols; ++l) {
+      for (int64_t l = 0; l < V::width && j + l < last; ++l) {
         const int64_t to = (col + j + l) * e.d.row_stride;
         const int64_t above = col + j + l - row + 1;  // the first row strictly below the diagonal
         if (e.d.col_stride == 1 && above <= i) {
@@ -163,7 +239,8 @@ void mirror_tile(const Epilogue& e, const typename V::Element* tile, int64_t row
 // The first kRows × kVectors of a tile, which is Traits::kVectors wide.
 template <typename Traits, int kRows, int kVectors>
 void multiply_panels(const typename Traits::Unit* left, const typename Traits::Unit* right,
-                     int64_t units, typename Traits::Vec::Element* tile, bool first) {
+                     int64_t units, typename Traits::Vec::Element* tile, bool first,
+                     const Prefetch& next) {
   using V = typename Traits::Vec;
   constexpr int kCols = Traits::kVectors * V::width;
   V sum[kRows][kVectors];
@@ -172,7 +249,13 @@ void multiply_panels(const typename Traits::Unit* left, const typename Traits::U
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[i][v] = V::zero();
   }
+  const std::byte* next0 = next.from[0];
+  const std::byte* next1 = next.from[1];
   for (int64_t k = 0; k < units; ++k, left += Traits::kRows, right += kCols) {
+    __builtin_prefetch(next0, 0, 2);
+    __builtin_prefetch(next1, 0, 2);
+    next0 += next.step[0];
+    next1 += next.step[1];
     typename Traits::Operand line[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) line[v] = Traits::load(right + v * V::width);
@@ -197,13 +280,14 @@ void multiply_panels(const typename Traits::Unit* left, const typename Traits::U
 // As much of a tile as holds `rows` rows, with one vector of columns or all.
 template <typename Traits, int kVectors>
 void multiply_rows(const typename Traits::Unit* left, const typename Traits::Unit* right,
-                   int64_t units, typename Traits::Vec::Element* tile, bool first, int64_t rows) {
+                   int64_t units, typename Traits::Vec::Element* tile, bool first, int64_t rows,
+                   const Prefetch& next) {
   if (rows <= 4 && Traits::kRows > 4) {
-    multiply_panels<Traits, 4, kVectors>(left, right, units, tile, first);
+    multiply_panels<Traits, 4, kVectors>(left, right, units, tile, first, next);
   } else if (rows <= 8 && Traits::kRows > 8) {
-    multiply_panels<Traits, 8, kVectors>(left, right, units, tile, first);
+    multiply_panels<Traits, 8, kVectors>(left, right, units, tile, first, next);
   } else {
-    multiply_panels<Traits, Traits::kRows, kVectors>(left, right, units, tile, first);
+    multiply_panels<Traits, Traits::kRows, kVectors>(left, right, units, tile, first, next);
   }
 }
 
@@ -217,16 +301,35 @@ struct VectorTile {
   static constexpr int64_t kUnitBytesA = kRows * sizeof(typename Traits::Unit);
   static constexpr int64_t kUnitBytesB = kCols * sizeof(typename Traits::Unit);
   static void multiply(const std::byte* left, const std::byte* right, int64_t units,
-                       typename Vec::Element* tile, bool first, int64_t rows, int64_t cols) {
+                       typename Vec::Element* tile, bool first, int64_t rows, int64_t cols,
+                       const Prefetch& next) {
     const auto* a = reinterpret_cast<const typename Traits::Unit*>(left);
     const auto* b = reinterpret_cast<const typename Traits::Unit*>(right);
     if (cols <= Vec::width) {
-      multiply_rows<Traits, 1>(a, b, units, tile, first, rows);
+      multiply_rows<Traits, 1>(a, b, units, tile, first, rows, next);
     } else {
-      multiply_rows<Traits, Traits::kVectors>(a, b, units, tile, first, rows);
+      multiply_rows<Traits, Traits::kVectors>(a, b, units, tile, first, rows, next);
     }
   }
 };
+
+// The next panel of A while a block's first column of tiles is computed; of the next panel of B each
+// tile fetches its share.
+template <typename Tile>
+Prefetch next_panels(const BlockArgs& args, const std::byte* a, const std::byte* b, int64_t p,
+                     int64_t q) {
+  const int64_t share = Tile::kUnitBytesB / args.row_panels;
+  Prefetch next = {{a, b}, {0, 0}};
+  if (q == 0 && p + 1 < args.row_panels) {
+    next.from[0] = a + args.units * Tile::kUnitBytesA;
+    next.step[0] = Tile::kUnitBytesA;
+  }
+  if (q + 1 < args.col_panels) {
+    next.from[1] = b + args.units * (Tile::kUnitBytesB + p * share);
+    next.step[1] = share;
+  }
+  return next;
+}
 
 template <typename Tile>
 void block(const BlockArgs& args) {
@@ -248,10 +351,15 @@ void block(const BlockArgs& args) {
       T* tile = args.sums == nullptr
                     ? scratch
                     : static_cast<T*>(args.sums) + (q * args.row_panels + p) * kRows * kCols;
-      Tile::multiply(a, b, args.units, tile, args.first, rows, cols);
+      Tile::multiply(a, b, args.units, tile, args.first, rows, cols,
+                     next_panels<Tile>(args, a, b, p, q));
       if (!args.last) continue;
-      finish_tile<V, kCols>(e, tile, row, rows, col, cols);
-      if (e.symmetric) mirror_tile<V, kRows, kCols>(e, tile, row, rows, col, cols);
+      if (const auto finish = choose_lines<V, kCols>(e, row, col, cols)) {
+        finish(e, tile, row, 0, rows, col);
+      } else {
+        finish_tile<V, kCols>(e, tile, row, rows, col, cols);
+      }
+      if (e.symmetric) mirror_tile<V, kCols>(e, tile, row, rows, col, 0, cols);
     }
   }
 }

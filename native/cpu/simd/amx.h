@@ -50,6 +50,12 @@ inline void tile_load(const void* p, int64_t row_stride = kTileRowBytes) {
   asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(row_stride), "n"(kTile) : "memory");
 }
 
+// The same for data that is used once: it does not displace what L1 holds.
+template <int kTile>
+inline void tile_stream(const void* p, int64_t row_stride = kTileRowBytes) {
+  asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(p), "r"(row_stride), "n"(kTile) : "memory");
+}
+
 template <int kTile>
 inline void tile_store(void* p, int64_t row_stride) {
   asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(p), "r"(row_stride), "n"(kTile) : "memory");
