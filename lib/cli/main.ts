@@ -60,6 +60,54 @@ program
     process.exitCode = await reproduce(system, options)
   })
 
+const continualCommand = program
+  .command('continual')
+  .description('learn real digits task after task without forgetting')
+const continualVerbs = [
+  [
+    'run',
+    'one method on one stream',
+    '--strategy <name>',
+    "a strategy, or several as 'refresh+er'",
+  ],
+  [
+    'compare',
+    'several methods on one stream',
+    '--strategies <list>',
+    'methods, with commas between',
+  ],
+] as const
+for (const [verb, what, flag, meaning] of continualVerbs) {
+  continualCommand
+    .command(verb)
+    .description(what)
+    .requiredOption(flag, meaning)
+    .option(
+      '--scenario <name>',
+      'permuted, rotated, split-class, split-task, split-domain …; online-… passes once',
+      'permuted',
+    )
+    .option('--tasks <n>', 'how many tasks', '5')
+    .option('--seeds <n>', 'how many seeds', '1')
+    .option('--epochs <n>', 'passes over each task', '1')
+    .option('--batch-size <n>', 'examples a step', '32')
+    .option('--optimizer <name>', 'sgd or adamw', 'sgd')
+    .option('--lr <rate>', 'learning rate', '0.1')
+    .option('--hidden <widths>', 'hidden layers of the network', '256,256')
+    .option('--head <kind>', "in class streams, outputs that train: 'seen' or 'own'", 'seen')
+    .option('--set <strategy.option=value...>', 'options of strategies, such as er.memory=500', [])
+    .option('--train <n>', 'at most so many training digits a task')
+    .option('--test <n>', 'at most so many test digits a task')
+    .option('--checkpoint <folder>', 'save runs here and go on from what is there')
+    .option('--out <file>', 'write an HTML report')
+    .option('--json', 'print one JSON document')
+    .action(async (options) => {
+      const { continual } = await import('./continual.js')
+      const names: string = options.strategy ?? options.strategies
+      process.exitCode = await continual(names.split(','), options)
+    })
+}
+
 try {
   await program.parseAsync()
 } catch (error) {

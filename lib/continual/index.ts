@@ -1,5 +1,6 @@
 /** Continual learning: scenarios, a trainer, strategies, metrics. */
 
+export { scenarioNamed, scenarios, strategies, strategiesNamed } from './catalog.js'
 export {
   type AnyOptimizer,
   Context,
@@ -23,7 +24,17 @@ export {
   metricsOf,
   studentQuantile,
 } from './metrics.js'
+export { mlp } from './mlp.js'
 export { QuadraticPenalty } from './penalty.js'
+export {
+  type Algorithm,
+  type Choice,
+  combinations,
+  type ProtocolOptions,
+  type ProtocolResult,
+  tuneThenEvaluate,
+} from './protocol.js'
+export { sectionsOf } from './report.js'
 export { rotateImages } from './rotate.js'
 export {
   type Columns,
@@ -48,6 +59,13 @@ export {
 export { bytesIn, loadState, type StateValue, saveState } from './state.js'
 export * from './strategies/index.js'
 export type { Batch, Strategy, TaskDataset } from './strategy.js'
+export {
+  type Method,
+  type MethodResult,
+  type SharedOptions,
+  type StudyOptions,
+  study,
+} from './study.js'
 export {
   type ExperienceReport,
   type RunOptions,

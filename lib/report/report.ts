@@ -35,6 +35,14 @@ export type Section =
       /** A line to compare with. */
       reference?: number
     }
+  | {
+      kind: 'heatmap'
+      title: string
+      rows: readonly string[]
+      columns: readonly string[]
+      /** Shares in [0, 1], row by row; null leaves a cell empty. */
+      values: readonly (readonly (number | null)[])[]
+    }
 
 const escaped = (text: string) =>
   text
@@ -65,6 +73,34 @@ export function drawBars(section: Extract<Section, { kind: 'bars' }>): string {
         ? []
         : [Plot.ruleY([section.reference], { stroke: '#e15759', strokeWidth: 1.5 })]),
       Plot.ruleY([0]),
+    ],
+  })
+  return figure.outerHTML
+}
+
+/** A matrix of shares as an SVG element's text: colour and percentage in every cell. */
+export function drawHeatmap(section: Extract<Section, { kind: 'heatmap' }>): string {
+  const cells = section.values.flatMap((row, i) =>
+    row.flatMap((value, j) =>
+      value === null ? [] : [{ row: section.rows[i], column: section.columns[j], value }],
+    ),
+  )
+  const figure = Plot.plot({
+    document: drawing(),
+    width: 200 + 52 * section.columns.length,
+    height: 60 + 34 * section.rows.length,
+    marginLeft: 150,
+    x: { label: null, axis: 'top', domain: section.columns, tickSize: 0 },
+    y: { label: null, domain: section.rows, tickSize: 0 },
+    color: { scheme: 'Blues', domain: [0, 1] },
+    marks: [
+      Plot.cell(cells, { x: 'column', y: 'row', fill: 'value', inset: 1 }),
+      Plot.text(cells, {
+        x: 'column',
+        y: 'row',
+        text: ({ value }) => (100 * value).toFixed(0),
+        fill: ({ value }) => (value > 0.6 ? 'white' : 'black'),
+      }),
     ],
   })
   return figure.outerHTML
@@ -108,6 +144,7 @@ function render(section: Section): string {
   if (section.kind === 'text') return `${title}<p>${escaped(section.text)}</p>`
   if (section.kind === 'curves') return `${title}<figure>${drawCurves(section)}</figure>`
   if (section.kind === 'bars') return `${title}<figure>${drawBars(section)}</figure>`
+  if (section.kind === 'heatmap') return `${title}<figure>${drawHeatmap(section)}</figure>`
   const row = (cells: readonly string[], tag: string) =>
     `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join('')}</tr>`
   return `${title}<table><thead>${row(section.columns, 'th')}</thead><tbody>${section.rows.map((cells) => row(cells, 'td')).join('')}</tbody></table>`

@@ -9,7 +9,7 @@ import type { Strategy } from '../strategy.js'
 
 /** Options of Ewc. */
 export interface EwcOptions extends FisherOptions {
-  /** λ in (λ/2) Σ F (θ − θ*)²; 1000 by default. */
+  /** λ in (λ/2) Σ F (θ − θ*)²; 50 by default. Plain SGD diverges where λ·F·lr is above 2. */
   lambda?: number
 }
 
@@ -22,7 +22,7 @@ export class Ewc implements Strategy {
   readonly options: Required<EwcOptions>
   readonly penalty = new QuadraticPenalty()
 
-  constructor({ lambda = 1000, ...fisher }: EwcOptions = {}) {
+  constructor({ lambda = 50, ...fisher }: EwcOptions = {}) {
     this.options = { lambda: checkNumber(lambda, 'lambda', 0), ...fisherOptions(fisher) }
   }
 

@@ -10,7 +10,7 @@ import type { Strategy } from '../strategy.js'
 
 /** Options of L2. */
 export interface L2Options {
-  /** λ in (λ/2) ‖θ − θ*‖²; 0.1 by default. */
+  /** λ in (λ/2) ‖θ − θ*‖²; 0.01 by default. */
   lambda?: number
   /** Which parameters are held, by path; all by default. */
   include?: (name: string) => boolean
@@ -25,7 +25,7 @@ export class L2 implements Strategy {
   readonly options: Required<L2Options>
   readonly penalty = new QuadraticPenalty()
 
-  constructor({ lambda = 0.1, include = () => true }: L2Options = {}) {
+  constructor({ lambda = 0.01, include = () => true }: L2Options = {}) {
     if (typeof include !== 'function') wrong('include', 'a function of names', include)
     this.options = { lambda: checkNumber(lambda, 'lambda', 0), include }
   }

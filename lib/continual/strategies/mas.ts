@@ -10,7 +10,7 @@ import type { Strategy } from '../strategy.js'
 
 /** Options of Mas. */
 export interface MasOptions extends ImportanceOptions {
-  /** λ in λ Σ Ω (θ − θ*)²; 1 by default. */
+  /** λ in λ Σ Ω (θ − θ*)²; 0.01 by default. */
   lambda?: number
 }
 
@@ -23,7 +23,7 @@ export class Mas implements Strategy {
   readonly options: Required<MasOptions>
   readonly penalty = new QuadraticPenalty()
 
-  constructor({ lambda = 1, ...rest }: MasOptions = {}) {
+  constructor({ lambda = 0.01, ...rest }: MasOptions = {}) {
     this.options = { lambda: checkNumber(lambda, 'lambda', 0), ...importanceOptions(rest) }
   }
 

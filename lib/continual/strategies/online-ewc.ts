@@ -9,7 +9,7 @@ import type { Strategy } from '../strategy.js'
 
 /** Options of OnlineEwc. */
 export interface OnlineEwcOptions extends FisherOptions {
-  /** λ in (λ/2) Σ F (θ − θ*)²; 1000 by default. */
+  /** λ in (λ/2) Σ F (θ − θ*)²; 50 by default. Plain SGD diverges where λ·F·lr is above 2. */
   lambda?: number
   /** γ: what is left of the Fisher information of earlier tasks; 1 by default. */
   gamma?: number
@@ -24,7 +24,7 @@ export class OnlineEwc implements Strategy {
   readonly options: Required<OnlineEwcOptions>
   readonly penalty = new QuadraticPenalty()
 
-  constructor({ lambda = 1000, gamma = 1, ...fisher }: OnlineEwcOptions = {}) {
+  constructor({ lambda = 50, gamma = 1, ...fisher }: OnlineEwcOptions = {}) {
     this.options = {
       lambda: checkNumber(lambda, 'lambda', 0),
       gamma: checkNumber(gamma, 'gamma', 0, 1),

@@ -10,7 +10,7 @@ import type { Strategy } from '../strategy.js'
 
 /** Options of Si. */
 export interface SiOptions {
-  /** c in c Σ Ω (θ − θ*)²; 0.5 by default. */
+  /** c in c Σ Ω (θ − θ*)²; 0.1 by default. */
   c?: number
   /** ξ, which bounds Ω where a parameter hardly moved; 0.1 by default. */
   xi?: number
@@ -35,7 +35,7 @@ export class Si implements Strategy {
   /** The parameters before the current step, and the gradients without this penalty. */
   #step: { before: Tensor; grad: Tensor | null }[] = []
 
-  constructor({ c = 0.5, xi = 0.1 }: SiOptions = {}) {
+  constructor({ c = 0.1, xi = 0.1 }: SiOptions = {}) {
     this.options = { c: checkNumber(c, 'c', 0), xi: checkNumber(xi, 'xi', 1e-12) }
   }
 

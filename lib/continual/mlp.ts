@@ -1,0 +1,24 @@
+/** The network of the field's digit benchmarks. */
+
+import { Linear, Sequential } from '../nn/layers.js'
+import type { Module } from '../nn/module.js'
+import type { Generator } from '../random/generator.js'
+import type { Scenario } from './scenario.js'
+
+/**
+ * A multilayer perceptron with ReLU for a scenario's inputs and outputs.
+ *
+ * @param hidden widths of the hidden layers; [256, 256] by default
+ */
+export const mlp =
+  (scenario: Pick<Scenario, 'shape' | 'outputs'>, hidden: readonly number[] = [256, 256]) =>
+  (generator: Generator): Module => {
+    const widths = [scenario.shape.reduce((a, b) => a * b, 1), ...hidden]
+    const layers = hidden.map(
+      (width, i) => new Linear(widths[i] as number, width, { activation: 'relu', generator }),
+    )
+    return new Sequential(
+      ...layers,
+      new Linear(widths.at(-1) as number, scenario.outputs, { generator }),
+    )
+  }
