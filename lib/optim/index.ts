@@ -13,7 +13,12 @@ export type {
 } from './algorithm.js'
 export { Dion, type DionOptions } from './dion.js'
 export { loadOptimizerState, saveOptimizerState } from './files.js'
-export { type MuonGroups, muonGroups, type NamedParameters } from './groups.js'
+export {
+  type MuonGroups,
+  type MuonGroupsOptions,
+  muonGroups,
+  type NamedParameters,
+} from './groups.js'
 export { Lion, type LionOptions } from './lion.js'
 export { Muon } from './muon.js'
 export { NorMuon, type NorMuonOptions } from './normuon.js'

@@ -322,6 +322,18 @@ export class Optimizer<Options extends CommonOptions> {
       for (const { owner } of slots) if (owner) owner.grad = null
   }
 
+  /** The state buffers of each parameter, in order over all groups, with their precision. */
+  bufferNames(): { name: string; dtype: StateDtype }[][] {
+    return this.#entries.flatMap(({ algorithm, options, slots }) =>
+      slots.map(({ shape }) =>
+        Object.entries(algorithm.buffers(shape, options)).map(([name, spec]) => ({
+          name,
+          dtype: dtypeOf(spec, options),
+        })),
+      ),
+    )
+  }
+
   /** Everything needed to go on later: a deep copy, free of parameters' values. */
   stateDict(): OptimizerState {
     let at = 0
