@@ -1,8 +1,17 @@
-/** What the demo trains: two networks and three optimizers on digits. */
+/** What compare-optimizers trains: two networks on digits, to the end of a budget of steps. */
 
 import { batches, type Dataset } from '../data/index.js'
 import * as nn from '../nn/index.js'
-import { AdamW, Muon, muonGroups, NorMuon } from '../optim/index.js'
+import {
+  AdamW,
+  linear,
+  Muon,
+  muonGroups,
+  NorMuon,
+  type Optimizer,
+  Scheduler,
+  warmup,
+} from '../optim/index.js'
 import { Generator } from '../random/index.js'
 import { noGrad, scope, type Tensor } from '../tensor/index.js'
 
@@ -40,41 +49,30 @@ export type NetworkName = keyof typeof networks
 export const optimizerNames = ['AdamW', 'Muon', 'NorMuon'] as const
 export type OptimizerName = (typeof optimizerNames)[number]
 
-/**
- * Learning rates: for the MLP the best of one grid of six for each optimizer by how fast the loss on
- * 1,000 of the training digits falls, mean of two seeds (experiments/tune-demo.ts prints it); for the
- * conv net the best of the same grids by the last loss. For Muon and NorMuon it is that of the hidden
- * matrices; AdamW handles the rest at its own best rate.
- */
-export const learningRates: Record<NetworkName, Record<OptimizerName, number>> = {
-  MLP: { AdamW: 0.01, Muon: 0.02, NorMuon: 0.02 },
-  'conv net': { AdamW: 0.01, Muon: 0.03, NorMuon: 0.02 },
-}
+/** Batch sizes. */
+export const batchSizes: Record<NetworkName, number> = { MLP: 512, 'conv net': 128 }
 
-/** The optimizers of a network: one, or one for hidden matrices and one for the rest. */
-export function optimizersFor(net: nn.Module, name: OptimizerName, lr: number, adamLr: number) {
-  if (name === 'AdamW') return [new AdamW(net.parameters(), { lr })]
-  const { hidden, rest } = muonGroups(net)
+/** AdamW's moments, alone and beside Muon, and the decay of all: not tuned. */
+const adam = { betas: [0.9, 0.99] as [number, number], weightDecay: 0.01 }
+
+/** The optimizer of a network: for Muon and NorMuon hidden matrices at `lr`, the rest by AdamW. */
+export function optimizerFor(
+  net: nn.Module,
+  name: OptimizerName,
+  lr: number,
+  restLr: number,
+): Pick<Optimizer<{ lr: number }>, 'step' | 'zeroGrad' | 'paramGroups'> {
+  if (name === 'AdamW') return new AdamW(net.parameters(), { lr, ...adam })
   const Hidden = name === 'Muon' ? Muon : NorMuon
-  return [new Hidden([hidden], { lr, weightDecay: 0.01 }), new AdamW([rest], { lr: adamLr })]
-}
-
-/** One point of a run. */
-export interface Point {
-  step: number
-  loss: number
-  accuracy: number
+  const hidden = { lr, momentum: 0.9, weightDecay: 0.01 }
+  return new Hidden(muonGroups(net, { hidden, rest: { lr: restLr, ...adam } }))
 }
 
 /** A finished run. */
 export interface Run {
-  network: NetworkName
-  optimizer: OptimizerName
-  lr: number
-  points: Point[]
-  parameters: number
+  loss: number
+  accuracy: number
   msPerStep: number
-  imagesPerSecond: number
 }
 
 /** Mean loss and accuracy over a dataset. */
@@ -101,78 +99,51 @@ export interface RunOptions {
   optimizer: OptimizerName
   train: Dataset
   test: Dataset
+  /** The budget: the schedule ends with it. */
   steps: number
-  /** Steps between measurements. */
-  every: number
   seed: number
-  lr?: number
-  adamLr?: number
-  batchSize?: number
+  lr: number
+  /** AdamW's rate beside Muon. */
+  restLr: number
   onStep?: (step: number, loss: number) => void
 }
 
 /**
- * Trains from scratch: the learning rate rises linearly over the first tenth of the steps, then falls
- * linearly to a tenth.
+ * Trains from scratch over the budget: the learning rate rises over the first tenth of the steps and
+ * falls in a straight line to a twentieth at the end.
  */
 export async function train(options: RunOptions): Promise<Run> {
-  const { network, optimizer, steps, every, seed, onStep, batchSize = 128 } = options
-  const lr = options.lr ?? learningRates[network][optimizer]
+  const { network, optimizer: name, steps, seed, onStep } = options
   const net = networks[network](new Generator(seed))
-  const optimizers = optimizersFor(
-    net,
-    optimizer,
-    lr,
-    options.adamLr ?? learningRates[network].AdamW,
-  )
-  const baseRates = optimizers.map((o) => o.paramGroups[0]?.lr as number)
+  const optimizer = optimizerFor(net, name, options.lr, options.restLr)
+  const up = Math.ceil(steps / 10)
+  const scheduler = new Scheduler(optimizer, warmup(up, linear(steps - up, { to: 0.05 })))
   const order = new Generator(seed + 1000)
-  const points: Point[] = []
   let busy = 0
   for (let step = 0; step < steps; ) {
-    for (const { inputs, targets } of batches(options.train, {
-      batchSize,
-      generator: order,
+    const generator = order
+    const epoch = batches(options.train, {
+      batchSize: batchSizes[network],
+      generator,
       dropLast: true,
-    })) {
+    })
+    for (const { inputs, targets } of epoch) {
       if (step >= steps) break
-      optimizers.forEach((o, i) => {
-        for (const group of o.paramGroups) group.lr = (baseRates[i] as number) * rate(step / steps)
-      })
       const begin = performance.now()
       const loss = scope(() => {
         const value = nn.crossEntropy(net.call(inputs), targets)
         value.backward()
-        for (const o of optimizers) {
-          o.step()
-          o.zeroGrad()
-        }
+        optimizer.step()
+        optimizer.zeroGrad()
         return value.item()
       })
+      scheduler.step()
       busy += performance.now() - begin
       step++
       onStep?.(step, loss)
-      if (step % every === 0 || step === steps)
-        points.push({ step, ...evaluate(net, options.test) })
       // Lets timers and the terminal have their turn.
       if (step % 20 === 0) await new Promise((resolve) => setImmediate(resolve))
     }
   }
-  const msPerStep = busy / steps
-  return {
-    network,
-    optimizer,
-    lr,
-    points,
-    msPerStep,
-    parameters: net.parameters().reduce((n, p) => n + p.size, 0),
-    imagesPerSecond: (1000 * batchSize) / msPerStep,
-  }
+  return { ...evaluate(net, options.test), msPerStep: busy / steps }
 }
-
-/** The learning rate's factor after a fraction of the training. */
-const rate = (done: number): number => Math.min(1, 0.1 + 9 * done) * (1 - 0.9 * done)
-
-/** The first measured step whose accuracy reaches a mark, or null. */
-export const stepsTo = (run: Run, accuracy: number): number | null =>
-  run.points.find((point) => point.accuracy >= accuracy)?.step ?? null

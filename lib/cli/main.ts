@@ -12,12 +12,24 @@ program
   .command('demo')
   .description('train two networks on real handwritten digits with AdamW, Muon and NorMuon')
   .option('--quick', 'a few steps only')
+  .option('--seeds <n>', 'how many seeds', '4')
   .option('--json', 'print one JSON document')
   .option('--out <file>', 'where the report goes', 'report.html')
-  .option('--seed <n>', 'seed of weights and order', '1')
   .action(async (options) => {
-    const { demo } = await import('./demo.js')
-    process.exitCode = await demo(options)
+    const { compareOptimizers } = await import('./compare-optimizers.js')
+    process.exitCode = await compareOptimizers(options)
+  })
+
+program
+  .command('compare-optimizers')
+  .description('how many steps AdamW, Muon and NorMuon need on real handwritten digits')
+  .option('--quick', 'a few steps only')
+  .option('--seeds <n>', 'how many seeds', '4')
+  .option('--json', 'print one JSON document')
+  .option('--out <file>', 'where the report goes', 'report.html')
+  .action(async (options) => {
+    const { compareOptimizers } = await import('./compare-optimizers.js')
+    process.exitCode = await compareOptimizers(options)
   })
 
 program

@@ -120,7 +120,7 @@ export function drawCurves(section: Extract<Section, { kind: 'curves' }>): strin
     y: { label: section.yLabel, grid: true, ...(section.percent ? { percent: true } : {}) },
     color: { domain: section.curves.map(({ name }) => name), scheme: 'Observable10' },
     marks: [
-      Plot.lineY(rows, { x: 'x', y: 'y', stroke: 'name', strokeWidth: 2 }),
+      Plot.lineY(rows, { x: 'x', y: 'y', z: 'name', stroke: 'name', strokeWidth: 2 }),
       Plot.text(
         rows,
         Plot.selectLast({

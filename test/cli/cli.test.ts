@@ -29,10 +29,10 @@ test('doctor at every level that this machine has', async (t) => {
   }
 })
 
-test('demo --quick: a table and a self-contained report', async (t) => {
+test('compare-optimizers --quick: a table and a self-contained report', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
   const out = join(folder, 'report.html')
-  const { stdout, stderr } = await run('demo', '--quick', '--out', out)
+  const { stdout, stderr } = await run('compare-optimizers', '--quick', '--out', out)
   t.match(stdout, /NorMuon/)
   t.equal(stderr, '', 'progress is silent without a terminal')
   const html = readFileSync(out, 'utf8')
