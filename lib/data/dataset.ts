@@ -33,6 +33,15 @@ export interface Batch {
   targets: Tensor
 }
 
+/** Some of a dataset's examples as tensors with memory of their own. */
+export function batchOf(data: Dataset, indices: Int32Array): Batch {
+  const part = subset(data, indices)
+  return {
+    inputs: Tensor.from({ data: part.inputs, shape: [indices.length, ...data.shape] }),
+    targets: Tensor.from({ data: part.labels, shape: [indices.length] }),
+  }
+}
+
 /** Options of batches. */
 export interface BatchOptions {
   batchSize: number
@@ -58,10 +67,6 @@ export function* batches(
   for (let start = 0; start < n; start += batchSize) {
     const indices = order.subarray(start, Math.min(start + batchSize, n))
     if (dropLast && indices.length < batchSize) return
-    const part = subset(data, indices)
-    yield {
-      inputs: Tensor.from({ data: part.inputs, shape: [indices.length, ...data.shape] }),
-      targets: Tensor.from({ data: part.labels, shape: [indices.length] }),
-    }
+    yield batchOf(data, indices)
   }
 }

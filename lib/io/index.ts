@@ -1,9 +1,16 @@
-/** Files: safetensors. */
+/** Files: safetensors, states, checkpoints. */
 
+export {
+  type CheckpointParts,
+  loadCheckpoint,
+  type Stateful,
+  saveCheckpoint,
+} from './checkpoint.js'
 export {
   loadSafetensors,
   type OpenOptions,
   openSafetensors,
   SafetensorsFile,
-  saveSafetensors,
 } from './safetensors.js'
+export { type Announced, SafetensorsWriter, saveSafetensors } from './safetensors-writer.js'
+export { loadState, type StateValue, saveState } from './state.js'

@@ -1,21 +1,28 @@
-/** Reads and writes safetensors files, tensor by tensor. */
+/** Reads safetensors files, tensor by tensor. */
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { ArgumentError, DisposedError, DTypeError, FormatError } from '../engine/errors.js'
+import { checkInteger } from '../engine/check.js'
+import {
+  ArgumentError,
+  DisposedError,
+  DTypeError,
+  FormatError,
+  ShapeError,
+} from '../engine/errors.js'
 import { native } from '../engine/native.js'
 import { arrayTypes, type DType } from '../tensor/dtype.js'
-import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { Tensor } from '../tensor/tensor.js'
-import { writeAtomically } from './atomic.js'
+import { convertForeign } from './foreign.js'
 import {
   type Entry,
-  encodeHeader,
+  elementBytes,
   type Header,
   headerLength,
   parseHeader,
 } from './safetensors-header.js'
 
-const dtypes: Readonly<Record<string, DType>> = {
+/** What Tensor calls the format's types. */
+export const dtypes: Readonly<Record<string, DType>> = {
   F32: 'float32',
   F64: 'float64',
   BF16: 'bfloat16',
@@ -23,10 +30,6 @@ const dtypes: Readonly<Record<string, DType>> = {
   U8: 'uint8',
   BOOL: 'bool',
 }
-const types = Object.fromEntries(
-  Object.entries(dtypes).map(([type, dtype]) => [dtype, type]),
-) as Record<DType, string>
-
 /** Options of opening a file. */
 export interface OpenOptions {
   /**
@@ -88,15 +91,29 @@ export class SafetensorsFile {
     return entry
   }
 
-  /** Reads one tensor. */
-  read(name: string): Tensor {
-    const { type, shape, begin, end } = this.#entry(name)
+  /**
+   * Reads one tensor, or some of the entries along its first axis. Types that Tensor does not hold come
+   * as the nearest that it does: F16 and F8 as float32, other integers as int32.
+   *
+   * @param rows [begin, end) of the first axis: the rest is not read
+   * @throws FormatError where an integer does not fit int32
+   */
+  read(name: string, { rows }: { rows?: readonly [number, number] } = {}): Tensor {
+    const entry = this.#entry(name)
     if (this.#file === null) throw new DisposedError(`${this.path} was closed`)
+    const { type } = entry
+    const { shape, begin, end } = rows ? sliceOf(name, entry, rows) : entry
     const dtype = dtypes[type]
-    if (!dtype)
-      throw new DTypeError(
-        `tensor '${name}' of ${this.path} has dtype ${type}, which Tensor does not hold`,
-      )
+    if (!dtype) {
+      const width = elementBytes[type] as number
+      const converted = convertForeign(type, this.#bytes(begin, end), width, name)
+      if (!converted) {
+        throw new DTypeError(
+          `tensor '${name}' of ${this.path} has dtype ${type}, which Tensor does not hold`,
+        )
+      }
+      return Tensor.from({ ...converted, shape })
+    }
     const Type = arrayTypes[dtype]
     const length = (end - begin) / Type.BYTES_PER_ELEMENT
     if (this.#mapped && begin % Type.BYTES_PER_ELEMENT === 0) {
@@ -105,6 +122,19 @@ export class SafetensorsFile {
     const data = new Type(length)
     readFully(this.#file, new Uint8Array(data.buffer), begin, this.path)
     return Tensor.from({ data, shape, dtype })
+  }
+
+  /** The bytes of one tensor as they stand in the file. */
+  readBytes(name: string): Uint8Array {
+    const { begin, end } = this.#entry(name)
+    return this.#bytes(begin, end)
+  }
+
+  #bytes(begin: number, end: number): Uint8Array {
+    if (this.#file === null) throw new DisposedError(`${this.path} was closed`)
+    const bytes = new Uint8Array(end - begin)
+    readFully(this.#file, bytes, begin, this.path)
+    return bytes
   }
 
   close(): void {
@@ -126,63 +156,27 @@ function readFully(file: number, into: Uint8Array, position: number, path: strin
   }
 }
 
+/** The place of some entries along a tensor's first axis. */
+function sliceOf(name: string, entry: Entry, rows: readonly [number, number]) {
+  const { shape, begin, end } = entry
+  const [extent, ...rest] = shape
+  if (extent === undefined) throw new ShapeError(`'${name}' is a scalar and has no rows`)
+  const first = checkInteger(rows[0], 'rows', 0, extent)
+  const last = checkInteger(rows[1], 'rows', first, extent)
+  const width = extent === 0 ? 0 : (end - begin) / extent
+  return {
+    shape: [last - first, ...rest],
+    begin: begin + first * width,
+    end: begin + last * width,
+  }
+}
+
 /** Opens a file for reading single tensors. */
 export const openSafetensors = (path: string, options?: OpenOptions): SafetensorsFile =>
   new SafetensorsFile(path, options)
 
 /** Reads all tensors of a file. */
 export function loadSafetensors(path: string): Record<string, Tensor> {
-  const file = new SafetensorsFile(path)
-  try {
-    return Object.fromEntries(file.names.map((name) => [name, file.read(name)]))
-  } finally {
-    file.close()
-  }
-}
-
-/**
- * Writes tensors to a file, which is there whole or not at all. Wide types come first, so that all are
- * aligned.
- */
-export function saveSafetensors(
-  path: string,
-  tensors: Readonly<Record<string, ArrayLike>>,
-  metadata: Readonly<Record<string, string>> = {},
-): void {
-  const list = Object.entries(tensors).map(([name, value]) => ({ name, x: toTensor(value, name) }))
-  if (list.some(({ name }) => name === '__metadata__')) {
-    throw new ArgumentError("a tensor must not be named '__metadata__'")
-  }
-  for (const [key, text] of Object.entries(metadata)) {
-    if (typeof text !== 'string') throw new ArgumentError(`metadata '${key}' must be a string`)
-  }
-  list.sort(
-    (a, b) =>
-      arrayTypes[b.x.dtype].BYTES_PER_ELEMENT - arrayTypes[a.x.dtype].BYTES_PER_ELEMENT ||
-      (a.name < b.name ? -1 : 1),
-  )
-  const header = encodeHeader(
-    list.map(({ name, x }) => ({
-      name,
-      type: types[x.dtype],
-      shape: x.shape,
-      bytes: x.byteLength,
-    })),
-    metadata,
-  )
-  writeAtomically(path, (append) => {
-    append(header)
-    for (const { x } of list) {
-      const dense = x.contiguous ? x : x.detach().clone()
-      const { array, offset, size } = dense
-      append(
-        new Uint8Array(
-          array.buffer,
-          array.byteOffset + offset * array.BYTES_PER_ELEMENT,
-          size * array.BYTES_PER_ELEMENT,
-        ),
-      )
-      if (dense !== x) dense.dispose()
-    }
-  })
+  using file = new SafetensorsFile(path)
+  return Object.fromEntries(file.names.map((name) => [name, file.read(name)]))
 }

@@ -2,7 +2,8 @@
 
 import { wrong } from '../engine/check.js'
 import { FormatError } from '../engine/errors.js'
-import { openSafetensors, saveSafetensors } from '../io/safetensors.js'
+import { openSafetensors } from '../io/safetensors.js'
+import { saveSafetensors } from '../io/safetensors-writer.js'
 import type { ArrayLike } from '../tensor/interop.js'
 import type { StateArray } from './algorithm.js'
 import type { OptimizerState } from './optimizer.js'

@@ -46,6 +46,12 @@ const vector = (array: Int32Array | Float32Array) => ({
   strides: [1],
 })
 
+/** A saved place in a stream. */
+export interface GeneratorState {
+  seed: number
+  position: number
+}
+
 /**
  * A stream of random numbers: the same seed gives the same numbers on every machine and for any number
  * of threads. Every number takes one position of the stream, whatever it is drawn by, so that
@@ -54,14 +60,33 @@ const vector = (array: Int32Array | Float32Array) => ({
 export class Generator {
   /** Numbers drawn so far. */
   position = 0
-  readonly seed: number
+  #seed: number
   #words = new Int32Array(0)
   #wordsAt = -1
   #normals = new Float32Array(0)
   #normalsAt = -1
 
   constructor(seed = 0) {
-    this.seed = checkInteger(seed, 'seed', 0)
+    this.#seed = checkInteger(seed, 'seed', 0)
+  }
+
+  /** What the stream is made from. */
+  get seed(): number {
+    return this.#seed
+  }
+
+  /** Where the stream stands, for checkpoints. */
+  stateDict(): GeneratorState {
+    return { seed: this.#seed, position: this.position }
+  }
+
+  /** Goes to a saved place, perhaps of another seed's stream. */
+  loadStateDict(state: GeneratorState): void {
+    const seed = checkInteger(state?.seed, 'state.seed', 0)
+    const position = checkInteger(state?.position, 'state.position', 0)
+    this.#seed = seed
+    this.position = position
+    this.#wordsAt = this.#normalsAt = -1
   }
 
   #stream(position: number): void {
