@@ -85,6 +85,21 @@ export interface Native {
   deviceMemory(device: number, limit?: number): DeviceMemory
   trimDevice(device: number): void
   synchronizeDevice(device: number): void
+  // decompositions.cpp
+  qr: Binding
+  qrAsync: AsyncBinding
+  cholesky: Binding
+  choleskyAsync: AsyncBinding
+  solve: Binding
+  solveAsync: AsyncBinding
+  solveTriangular: Binding
+  solveTriangularAsync: AsyncBinding
+  eigh: Binding
+  eighAsync: AsyncBinding
+  svd: Binding
+  svdAsync: AsyncBinding
+  randomizedSvd: Binding
+  randomizedSvdAsync: AsyncBinding
   // elementwise.cpp
   unary: Binding
   binary: Binding

@@ -11,6 +11,7 @@ namespace palimpsest::addon {
 void register_attention(Exports& exports);
 void register_conv(Exports& exports);
 void register_device(Exports& exports);
+void register_decompositions(Exports& exports);
 void register_elementwise(Exports& exports);
 void register_embedding(Exports& exports);
 void register_indexing(Exports& exports);
@@ -82,6 +83,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   register_attention(exports);
   register_conv(exports);
   register_device(exports);
+  register_decompositions(exports);
   register_elementwise(exports);
   register_embedding(exports);
   register_indexing(exports);

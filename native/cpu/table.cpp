@@ -11,6 +11,7 @@
 #define PALIMPSEST_PORTABLE(X) \
   X(attention, scalar)         \
   X(conv, scalar)              \
+  X(dense, scalar)             \
   X(elementwise, scalar)       \
   X(embedding, scalar)         \
   X(gemm, scalar)              \
@@ -18,6 +19,7 @@
   X(nn, scalar)                \
   X(norm, scalar)              \
   X(optim, scalar)             \
+  X(panel, scalar)             \
   X(probe, scalar)             \
   X(random, scalar)            \
   X(reduce, scalar)
@@ -26,6 +28,8 @@
 #define PALIMPSEST_SPECIAL(X) \
   X(attention, avx2)          \
   X(attention, avx512)        \
+  X(dense, avx2)              \
+  X(dense, avx512)            \
   X(elementwise, avx2)        \
   X(elementwise, avx512)      \
   X(embedding, avx2)          \
@@ -40,6 +44,8 @@
   X(norm, avx512)             \
   X(optim, avx2)              \
   X(optim, avx512)            \
+  X(panel, avx2)              \
+  X(panel, avx512)            \
   X(probe, avx2)              \
   X(probe, avx512)            \
   X(probe, avx512bf16)        \
@@ -51,12 +57,14 @@
 #elif defined(__aarch64__)
 #define PALIMPSEST_SPECIAL(X) \
   X(attention, neon)          \
+  X(dense, neon)              \
   X(elementwise, neon)        \
   X(embedding, neon)          \
   X(gemm, neon)               \
   X(nn, neon)                 \
   X(norm, neon)               \
   X(optim, neon)              \
+  X(panel, neon)              \
   X(probe, neon)              \
   X(random, neon)             \
   X(reduce, neon)

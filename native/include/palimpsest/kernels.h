@@ -4,6 +4,7 @@
 #include "palimpsest/cpu_features.h"
 #include "palimpsest/kernels/attention.h"
 #include "palimpsest/kernels/conv.h"
+#include "palimpsest/kernels/dense.h"
 #include "palimpsest/kernels/elementwise.h"
 #include "palimpsest/kernels/embedding.h"
 #include "palimpsest/kernels/gemm.h"
@@ -11,6 +12,7 @@
 #include "palimpsest/kernels/nn.h"
 #include "palimpsest/kernels/norm.h"
 #include "palimpsest/kernels/optim.h"
+#include "palimpsest/kernels/panel.h"
 #include "palimpsest/kernels/probe.h"
 #include "palimpsest/kernels/random.h"
 #include "palimpsest/kernels/reduce.h"
@@ -21,6 +23,8 @@ struct KernelTable {
   const char* device;  // "cpu", "cuda"
   AttentionKernels attention;
   ConvKernels conv;
+  DenseKernels<float> dense32;
+  DenseKernels<double> dense64;
   ElementwiseKernels elementwise;
   EmbeddingKernels embedding;
   GemmKernels gemm;
@@ -28,6 +32,8 @@ struct KernelTable {
   NnKernels nn;
   NormKernels norm;
   OptimKernels optim;
+  PanelKernels<float> panel32;
+  PanelKernels<double> panel64;
   ProbeKernels probe;
   RandomKernels random;
   ReduceKernels reduce;

@@ -1,0 +1,291 @@
+// Level-2 work of factorizations. Floor: the matrix read once (matvec), from cache where it fits;
+// blocks of at most kTriangle rows are copied to contiguous scratch first, because rows of a large
+// matrix lie a power of two apart and would evict each other.
+// Needs the vector types of cpu/simd/ for PALIMPSEST_LEVEL.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "palimpsest/context.h"
+#include "palimpsest/kernels.h"
+
+namespace palimpsest::cpu::PALIMPSEST_LEVEL {
+namespace {
+
+template <typename T>
+struct VectorOf {
+  using Type = VecF32;
+};
+template <>
+struct VectorOf<double> {
+  using Type = VecF64;
+};
+template <typename T>
+using Vector = typename VectorOf<T>::Type;
+
+// Σ x·y with four independent sums.
+template <typename T>
+T dot(const T* x, const T* y, int64_t n) {
+  using V = Vector<T>;
+  V s0 = V::zero(), s1 = V::zero(), s2 = V::zero(), s3 = V::zero();
+  int64_t i = 0;
+  for (; i + 4 * V::width <= n; i += 4 * V::width) {
+    s0 = fma(V::load(x + i), V::load(y + i), s0);
+    s1 = fma(V::load(x + i + V::width), V::load(y + i + V::width), s1);
+    s2 = fma(V::load(x + i + 2 * V::width), V::load(y + i + 2 * V::width), s2);
+    s3 = fma(V::load(x + i + 3 * V::width), V::load(y + i + 3 * V::width), s3);
+  }
+  for (; i < n; i += V::width) s0 = fma(V::load(x + i, n - i), V::load(y + i, n - i), s0);
+  return sum((s0 + s1) + (s2 + s3));
+}
+
+// y += α·x.
+template <typename T>
+void axpy(T alpha, const T* x, T* y, int64_t n) {
+  using V = Vector<T>;
+  const V a = V::set(alpha);
+  int64_t i = 0;
+  for (; i + V::width <= n; i += V::width) fma(a, V::load(x + i), V::load(y + i)).store(y + i);
+  if (i < n) fma(a, V::load(x + i, n - i), V::load(y + i, n - i)).store(y + i, n - i);
+}
+
+int64_t rows_a_task(int64_t cols, int64_t elements) {
+  return std::max<int64_t>(4, elements / std::max<int64_t>(1, cols) / 4 * 4);
+}
+
+template <typename T>
+void reflect(Context& context, T* a, int64_t stride, int64_t rows, int64_t cols, const T* v, T tau) {
+  context.parallel_chunks(rows, rows_a_task(cols, 16384), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      T* row = a + r * stride;
+      axpy(-tau * dot(row, v, cols), v, row, cols);
+    }
+  });
+}
+
+// Four rows against one x.
+template <typename T>
+void four_dots(const T* a, int64_t stride, int64_t cols, const T* x, T* out) {
+  using V = Vector<T>;
+  V s[8];
+  for (V& each : s) each = V::zero();
+  int64_t i = 0;
+  for (; i + 2 * V::width <= cols; i += 2 * V::width) {
+    const V x0 = V::load(x + i);
+    const V x1 = V::load(x + i + V::width);
+    for (int r = 0; r < 4; ++r) {
+      s[2 * r] = fma(V::load(a + r * stride + i), x0, s[2 * r]);
+      s[2 * r + 1] = fma(V::load(a + r * stride + i + V::width), x1, s[2 * r + 1]);
+    }
+  }
+  for (; i < cols; i += V::width) {
+    const V x0 = V::load(x + i, cols - i);
+    for (int r = 0; r < 4; ++r) s[2 * r] = fma(V::load(a + r * stride + i, cols - i), x0, s[2 * r]);
+  }
+  for (int r = 0; r < 4; ++r) out[r] = sum(s[2 * r] + s[2 * r + 1]);
+}
+
+template <typename T>
+void matvec(Context& context, const T* a, int64_t stride, int64_t rows, int64_t cols, const T* x,
+            T alpha, T beta, T* y) {
+  context.parallel_chunks(rows, rows_a_task(cols, 32768), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r += 4) {
+      T sums[4];
+      const int64_t count = std::min<int64_t>(4, end - r);
+      if (count == 4) {
+        four_dots(a + r * stride, stride, cols, x, sums);
+      } else {
+        for (int64_t i = 0; i < count; ++i) sums[i] = dot(a + (r + i) * stride, x, cols);
+      }
+      for (int64_t i = 0; i < count; ++i) {
+        y[r + i] = alpha * sums[i] + (beta == 0 ? T(0) : beta * y[r + i]);
+      }
+    }
+  });
+}
+
+constexpr int64_t kColumnChunk = 256;
+
+template <typename T>
+void matvec_transposed(Context& context, const T* a, int64_t stride, int64_t rows, int64_t cols,
+                       const T* x, T alpha, T beta, T* y) {
+  using V = Vector<T>;
+  context.parallel_chunks(cols, kColumnChunk, [&](int64_t begin, int64_t end) {
+    alignas(64) T sums[kColumnChunk] = {};
+    const int64_t n = end - begin;
+    int64_t r = 0;
+    for (; r + 8 <= rows; r += 8) {
+      V factors[8];
+      for (int i = 0; i < 8; ++i) factors[i] = V::set(x[r + i]);
+      const T* from = a + r * stride + begin;
+      int64_t c = 0;
+      for (; c + V::width <= n; c += V::width) {
+        V s0 = V::load(sums + c);
+        V s1 = V::load(from + c) * factors[0];
+        for (int i = 1; i < 8; i += 2) s0 = fma(V::load(from + i * stride + c), factors[i], s0);
+        for (int i = 2; i < 8; i += 2) s1 = fma(V::load(from + i * stride + c), factors[i], s1);
+        (s0 + s1).store(sums + c);
+      }
+      for (; c < n; ++c) {
+        for (int i = 0; i < 8; ++i) sums[c] += x[r + i] * from[i * stride + c];
+      }
+    }
+    for (; r < rows; ++r) axpy(x[r], a + r * stride + begin, sums, n);
+    for (int64_t c = 0; c < n; ++c) {
+      y[begin + c] = alpha * sums[c] + (beta == 0 ? T(0) : beta * y[begin + c]);
+    }
+  });
+}
+
+// row ← row − l·u over kTriangle values.
+template <typename T>
+void eliminate(T l, const T* u, T* row) {
+  using V = Vector<T>;
+  const V factor = V::set(-l);
+  for (int64_t c = 0; c < kTriangle; c += V::width) {
+    fma(factor, V::load(u + c), V::load(row + c)).store(row + c);
+  }
+}
+
+template <typename T>
+int64_t lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivots) {
+  Workspace& local = Workspace::local();
+  const Workspace::Scope scope(local);
+  T* const p = local.take<T>(rows * kTriangle);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t c = 0; c < kTriangle; ++c) {
+      p[i * kTriangle + c] = c < cols ? a[i * stride + c] : T(0);
+    }
+  }
+  int64_t singular = -1;
+  alignas(64) T u[kTriangle];
+  for (int64_t j = 0; j < cols && j < rows; ++j) {
+    int64_t best = j;
+    for (int64_t i = j + 1; i < rows; ++i) {
+      if (std::fabs(p[i * kTriangle + j]) > std::fabs(p[best * kTriangle + j])) best = i;
+    }
+    pivots[j] = best;
+    if (best != j) {
+      std::swap_ranges(p + j * kTriangle, p + (j + 1) * kTriangle, p + best * kTriangle);
+    }
+    const T pivot = p[j * kTriangle + j];
+    if (pivot == 0) {
+      if (singular < 0) singular = j;
+      continue;
+    }
+    for (int64_t c = 0; c < kTriangle; ++c) u[c] = c > j ? p[j * kTriangle + c] : T(0);
+    for (int64_t i = j + 1; i < rows; ++i) {
+      T* row = p + i * kTriangle;
+      const T l = row[j] / pivot;
+      row[j] = l;
+      eliminate(l, u, row);
+    }
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    std::memcpy(a + i * stride, p + i * kTriangle, static_cast<size_t>(cols) * sizeof(T));
+  }
+  return singular;
+}
+
+template <typename T>
+int64_t cholesky_block(T* a, int64_t stride, int64_t n) {
+  alignas(64) T p[kTriangle * kTriangle];
+  alignas(64) T u[kTriangle];
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t c = 0; c < kTriangle; ++c) p[i * kTriangle + c] = c <= i ? a[i * stride + c] : T(0);
+  }
+  for (int64_t j = 0; j < n; ++j) {
+    const T pivot = p[j * kTriangle + j];
+    if (!(pivot > 0)) return j;
+    const T root = std::sqrt(pivot);
+    p[j * kTriangle + j] = root;
+    for (int64_t c = 0; c < kTriangle; ++c) {
+      u[c] = c > j && c < n ? p[c * kTriangle + j] / root : T(0);
+    }
+    for (int64_t i = j + 1; i < n; ++i) {
+      p[i * kTriangle + j] = u[i];
+      eliminate(u[i], u, p + i * kTriangle);
+    }
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    std::memcpy(a + i * stride, p + i * kTriangle, static_cast<size_t>(i + 1) * sizeof(T));
+  }
+  return -1;
+}
+
+constexpr int64_t kSolveChunk = 64;
+
+template <typename T>
+void solve_block(Context& context, const Matrix& l, bool lower, bool unit, const Matrix& x) {
+  const int64_t n = l.rows;
+  alignas(64) T triangle[kTriangle * kTriangle];
+  const T* from = static_cast<const T*>(l.data);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      triangle[i * kTriangle + j] = from[i * l.row_stride + j * l.col_stride];
+    }
+  }
+  context.parallel_chunks(x.cols, kSolveChunk, [&](int64_t begin, int64_t end) {
+    alignas(64) T buffer[kTriangle * kSolveChunk];
+    const int64_t width = end - begin;
+    T* const at = static_cast<T*>(x.data) + begin * x.col_stride;
+    if (x.col_stride == 1) {
+      for (int64_t i = 0; i < n; ++i) {
+        std::memcpy(buffer + i * kSolveChunk, at + i * x.row_stride,
+                    static_cast<size_t>(width) * sizeof(T));
+      }
+    } else {
+      for (int64_t c = 0; c < width; ++c) {
+        for (int64_t i = 0; i < n; ++i) {
+          buffer[i * kSolveChunk + c] = at[i * x.row_stride + c * x.col_stride];
+        }
+      }
+    }
+    for (int64_t step = 0; step < n; ++step) {
+      const int64_t i = lower ? step : n - 1 - step;
+      T* row = buffer + i * kSolveChunk;
+      const int64_t first = lower ? 0 : i + 1;
+      const int64_t last = lower ? i : n;
+      for (int64_t j = first; j < last; ++j) {
+        axpy(-triangle[i * kTriangle + j], buffer + j * kSolveChunk, row, width);
+      }
+      if (!unit) {
+        const T pivot = triangle[i * kTriangle + i];
+        for (int64_t c = 0; c < width; ++c) row[c] = row[c] / pivot;
+      }
+    }
+    for (int64_t i = 0; i < n && x.col_stride == 1; ++i) {
+      std::memcpy(at + i * x.row_stride, buffer + i * kSolveChunk,
+                  static_cast<size_t>(width) * sizeof(T));
+    }
+    for (int64_t c = 0; c < width && x.col_stride != 1; ++c) {
+      for (int64_t i = 0; i < n; ++i) {
+        at[i * x.row_stride + c * x.col_stride] = buffer[i * kSolveChunk + c];
+      }
+    }
+  });
+}
+
+template <typename T>
+constexpr DenseKernels<T> kDense = {.reflect = reflect<T>,
+                                    .matvec = matvec<T>,
+                                    .matvec_transposed = matvec_transposed<T>,
+                                    .lu_panel = lu_panel<T>,
+                                    .cholesky_block = cholesky_block<T>,
+                                    .solve_block = solve_block<T>};
+
+}  // namespace
+}  // namespace palimpsest::cpu::PALIMPSEST_LEVEL
+
+#define PALIMPSEST_JOIN2(a, b) a##b
+#define PALIMPSEST_JOIN(a, b) PALIMPSEST_JOIN2(a, b)
+
+namespace palimpsest::cpu {
+
+void PALIMPSEST_JOIN(fill_dense_, PALIMPSEST_LEVEL)(KernelTable& table) {
+  table.dense32 = PALIMPSEST_LEVEL::kDense<float>;
+  table.dense64 = PALIMPSEST_LEVEL::kDense<double>;
+}
+
+}  // namespace palimpsest::cpu

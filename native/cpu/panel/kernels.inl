@@ -1,0 +1,289 @@
+// Products of a large matrix and a narrow panel. Floor: A read once at memory bandwidth, or
+// 2·rows·cols·width FLOPs, whichever takes longer; they meet near a width of 32 in f32.
+//
+// multiply: rows of A in groups of R, panel rows of W vectors; R × W sums stay in registers while a
+// chunk of A's columns passes, whose part of the panel lies in the first- or second-level cache. The
+// next group's part of A is prefetched meanwhile: its rows are too short a run for the hardware's own
+// prefetcher.
+// multiply_transposed: a group of 8 rows of A is a rank-8 update of Zᵀ [width × columns of a chunk],
+// which lies in cache: A is read along its rows, not across them.
+// Needs the vector types of cpu/simd/ and kManyRegisters (32 vector registers) for PALIMPSEST_LEVEL.
+
+#include <algorithm>
+#include <cstring>
+
+#include "palimpsest/context.h"
+#include "palimpsest/kernels.h"
+
+namespace palimpsest::cpu::PALIMPSEST_LEVEL {
+namespace {
+
+template <typename T>
+struct VectorOf {
+  using Type = VecF32;
+};
+template <>
+struct VectorOf<double> {
+  using Type = VecF64;
+};
+template <typename T>
+using Vector = typename VectorOf<T>::Type;
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+constexpr int64_t kDepth = 256;     // columns of A a chunk
+constexpr int64_t kRowBlock = 64;   // rows of A a task
+constexpr int kLine = 64;
+
+// How many rows share a panel row's vectors.
+template <int W>
+constexpr int kGroup = kManyRegisters ? (W <= 3 ? 8 : W == 4 ? 6 : W == 5 ? 5 : 4)
+                                      : (W == 1 ? 8 : W == 2 ? 4 : W == 3 ? 3 : 2);
+
+// R rows of y (W vectors each) = or += R rows of a times `depth` rows of p.
+template <typename T, int R, int W>
+inline void multiply_group(const T* a, int64_t stride, int64_t depth, const T* p, int64_t width, T* y,
+                           bool add, const T* next) {
+  using V = Vector<T>;
+  V sums[R][W];
+  for (int r = 0; r < R; ++r) {
+    for (int w = 0; w < W; ++w) sums[r][w] = add ? V::load(y + r * width + w * V::width) : V::zero();
+  }
+  constexpr int64_t kStep = kLine / static_cast<int64_t>(sizeof(T));
+  for (int64_t k0 = 0; k0 < depth; k0 += kStep) {
+    for (int r = 0; r < R; ++r) __builtin_prefetch(next + r * stride + k0, 0, 2);
+    const int64_t end = std::min(depth, k0 + kStep);
+    for (int64_t k = k0; k < end; ++k) {
+      V panel[W];
+      for (int w = 0; w < W; ++w) panel[w] = V::load(p + k * width + w * V::width);
+      for (int r = 0; r < R; ++r) {
+        const V factor = V::set(a[r * stride + k]);
+        for (int w = 0; w < W; ++w) sums[r][w] = fma(factor, panel[w], sums[r][w]);
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int w = 0; w < W; ++w) sums[r][w].store(y + r * width + w * V::width);
+  }
+}
+
+// Rows [0, rows) of y over one chunk; W vectors at `p` and `y` of rows `width` long.
+template <typename T, int W>
+void multiply_rows(const T* a, int64_t stride, int64_t rows, int64_t depth, const T* p, int64_t width,
+                   T* y, bool add) {
+  constexpr int R = kGroup<W>;
+  int64_t r = 0;
+  for (; r + R <= rows; r += R) {
+    const T* next = a + (r + 2 * R <= rows ? r + R : r) * stride;
+    multiply_group<T, R, W>(a + r * stride, stride, depth, p, width, y + r * width, add, next);
+  }
+  for (; r < rows; ++r) {
+    multiply_group<T, 1, W>(a + r * stride, stride, depth, p, width, y + r * width, add,
+                            a + r * stride);
+  }
+}
+
+// All vectors of a panel's rows, up to six at a time.
+template <typename T>
+void multiply_chunk(const T* a, int64_t stride, int64_t rows, int64_t depth, const T* p,
+                    int64_t width, T* y, bool add) {
+  constexpr int64_t V = Vector<T>::width;
+  constexpr int kMost = kManyRegisters ? 6 : 4;
+  for (int64_t c = 0; c < width;) {
+    const int64_t vectors = (width - c) / V;
+    // Even parts: seven vectors are four and three, not six and one.
+    const int64_t parts = divide_up(vectors, kMost);
+    const int64_t now = divide_up(vectors, parts);
+    const T* from = p + c;
+    T* to = y + c;
+    switch (now) {
+      case 1: multiply_rows<T, 1>(a, stride, rows, depth, from, width, to, add); break;
+      case 2: multiply_rows<T, 2>(a, stride, rows, depth, from, width, to, add); break;
+      case 3: multiply_rows<T, 3>(a, stride, rows, depth, from, width, to, add); break;
+      case 4: multiply_rows<T, 4>(a, stride, rows, depth, from, width, to, add); break;
+      case 5: multiply_rows<T, 5>(a, stride, rows, depth, from, width, to, add); break;
+      default: multiply_rows<T, 6>(a, stride, rows, depth, from, width, to, add); break;
+    }
+    c += now * V;
+  }
+}
+
+template <typename T>
+void multiply(Context& context, const T* a, int64_t stride, int64_t rows, int64_t cols, const T* p,
+              int64_t width, T* y) {
+  if (cols == 0) std::fill(y, y + rows * width, T(0));
+  context.parallel_chunks(rows, kRowBlock, [&](int64_t begin, int64_t end) {
+    for (int64_t k = 0; k < cols; k += kDepth) {
+      multiply_chunk(a + begin * stride + k, stride, end - begin, std::min(kDepth, cols - k),
+                     p + k * width, width, y + begin * width, k > 0);
+    }
+  });
+}
+
+constexpr int kRankRows = 8;
+constexpr int kPair = kManyRegisters ? 2 : 1;
+
+// z [width × kColumns] += qᵀ · a over R rows of a and `cols` columns, whole vectors only.
+template <typename T, int R>
+inline void rank_update(const T* a, int64_t stride, int64_t cols, const T* q, int64_t width, T* z,
+                        int64_t z_stride) {
+  using V = Vector<T>;
+  constexpr int64_t step = kPair * V::width;
+  for (int64_t c = 0; c < cols; c += step) {
+    V x[R][kPair];
+    for (int r = 0; r < R; ++r) {
+      for (int v = 0; v < kPair; ++v) {
+        x[r][v] = V::load(a + r * stride + c + v * V::width, cols - c - v * V::width);
+      }
+    }
+    for (int64_t j = 0; j < width; ++j) {
+      T* to = z + j * z_stride + c;
+      V sums[kPair];
+      for (int v = 0; v < kPair; ++v) sums[v] = V::load(to + v * V::width);
+      for (int r = 0; r < R; ++r) {
+        const V factor = V::set(q[r * width + j]);
+        for (int v = 0; v < kPair; ++v) sums[v] = fma(factor, x[r][v], sums[v]);
+      }
+      for (int v = 0; v < kPair; ++v) sums[v].store(to + v * V::width);
+    }
+  }
+}
+
+template <typename T>
+void multiply_transposed(Context& context, const T* a, int64_t stride, int64_t rows, int64_t cols,
+                         const T* q, int64_t width, T* z) {
+  const int64_t chunk = cols >= 4096 ? 256 : cols >= 1024 ? 128 : 64;
+  const int64_t chunks = divide_up(cols, chunk);
+  // Where columns are few the rows are divided as well, and the parts added up in order.
+  const int64_t parts = chunks >= 8 ? 1 : std::clamp<int64_t>(rows / 1024, 1, 16);
+  const int64_t part_rows = divide_up(divide_up(rows, parts), kRankRows) * kRankRows;
+  const Workspace::Scope scope(context.workspace);
+  T* const partial = parts == 1 ? z : context.workspace.take<T>(parts * cols * width);
+  context.parallel(chunks * parts, [&](int64_t task) {
+    const int64_t first = task % chunks * chunk;
+    const int64_t n = std::min(chunk, cols - first);
+    const int64_t part = task / chunks;
+    const int64_t begin = std::min(rows, part * part_rows);
+    const int64_t end = std::min(rows, begin + part_rows);
+    Workspace& local = Workspace::local();
+    const Workspace::Scope inner(local);
+    T* const sums = local.take<T>(width * chunk);
+    std::memset(sums, 0, static_cast<size_t>(width * chunk) * sizeof(T));
+    int64_t r = begin;
+    constexpr int64_t kStep = kLine / static_cast<int64_t>(sizeof(T));
+    for (; r + kRankRows <= end; r += kRankRows) {
+      const T* from = a + r * stride + first;
+      if (r + 2 * kRankRows <= end) {
+        for (int i = 0; i < kRankRows; ++i) {
+          for (int64_t c = 0; c < n; c += kStep) {
+            __builtin_prefetch(from + (i + kRankRows) * stride + c, 0, 2);
+          }
+        }
+      }
+      rank_update<T, kRankRows>(from, stride, n, q + r * width, width, sums, chunk);
+    }
+    for (; r < end; ++r) rank_update<T, 1>(a + r * stride + first, stride, n, q + r * width, width, sums, chunk);
+    T* const to = partial + (part * cols + first) * width;
+    for (int64_t c0 = 0; c0 < n; c0 += 16) {
+      const int64_t c1 = std::min(n, c0 + 16);
+      for (int64_t j = 0; j < width; ++j) {
+        for (int64_t c = c0; c < c1; ++c) to[c * width + j] = sums[j * chunk + c];
+      }
+    }
+  });
+  if (parts == 1) return;
+  context.parallel_chunks(cols * width, 16384, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      T total = partial[i];
+      for (int64_t part = 1; part < parts; ++part) total += partial[part * cols * width + i];
+      z[i] = total;
+    }
+  });
+}
+
+// One block of four rows of g against one vector of columns after another.
+void gram_block(const double* y, int64_t rows, int64_t width, double* g) {
+  using V = VecF64;
+  for (int64_t i = 0; i < width; i += 4) {
+    for (int64_t j = 0; j < i + 4; j += 2 * V::width) {
+      V sums[4][2];
+      for (auto& row : sums) row[0] = row[1] = V::zero();
+      for (int64_t r = 0; r < rows; ++r) {
+        const double* line = y + r * width;
+        const V right0 = V::load(line + j);
+        const V right1 = V::load(line + j + V::width);
+        for (int k = 0; k < 4; ++k) {
+          const V left = V::set(line[i + k]);
+          sums[k][0] = fma(left, right0, sums[k][0]);
+          sums[k][1] = fma(left, right1, sums[k][1]);
+        }
+      }
+      for (int k = 0; k < 4; ++k) {
+        double* to = g + (i + k) * width + j;
+        (V::load(to) + sums[k][0]).store(to);
+        (V::load(to + V::width) + sums[k][1]).store(to + V::width);
+      }
+    }
+  }
+}
+
+template <typename T>
+void gram(Context& context, const T* y, int64_t rows, int64_t width, double* g) {
+  constexpr int64_t kPart = 512;
+  constexpr int64_t kBlock = 32;
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(16, divide_up(rows, kPart)));
+  const int64_t part_rows = divide_up(rows, parts);
+  const Workspace::Scope scope(context.workspace);
+  auto* const sums = context.workspace.take<double>(parts * width * width);
+  context.parallel(parts, [&](int64_t part) {
+    double* const own = sums + part * width * width;
+    std::fill(own, own + width * width, 0.0);
+    alignas(64) double block[kBlock * kPanelWidth];
+    const int64_t end = std::min(rows, (part + 1) * part_rows);
+    for (int64_t r = part * part_rows; r < end; r += kBlock) {
+      const int64_t count = std::min(kBlock, end - r);
+      for (int64_t i = 0; i < count * width; ++i) block[i] = static_cast<double>(y[r * width + i]);
+      gram_block(block, count, width, own);
+    }
+  });
+  for (int64_t i = 0; i < width; ++i) {
+    for (int64_t j = 0; j <= i; ++j) {
+      double total = 0;
+      for (int64_t part = 0; part < parts; ++part) total += sums[(part * width + i) * width + j];
+      g[i * width + j] = total;
+    }
+  }
+}
+
+template <typename T>
+void transform(Context& context, T* y, int64_t rows, int64_t width, const T* w) {
+  context.parallel_chunks(rows, kRowBlock, [&](int64_t begin, int64_t end) {
+    Workspace& local = Workspace::local();
+    const Workspace::Scope scope(local);
+    const int64_t count = (end - begin) * width;
+    T* const copy = local.take<T>(count);
+    std::memcpy(copy, y + begin * width, static_cast<size_t>(count) * sizeof(T));
+    multiply_chunk(copy, width, end - begin, width, w, width, y + begin * width, false);
+  });
+}
+
+template <typename T>
+constexpr PanelKernels<T> kPanel = {.multiply = multiply<T>,
+                                    .multiply_transposed = multiply_transposed<T>,
+                                    .gram = gram<T>,
+                                    .transform = transform<T>};
+
+}  // namespace
+}  // namespace palimpsest::cpu::PALIMPSEST_LEVEL
+
+#define PALIMPSEST_JOIN2(a, b) a##b
+#define PALIMPSEST_JOIN(a, b) PALIMPSEST_JOIN2(a, b)
+
+namespace palimpsest::cpu {
+
+void PALIMPSEST_JOIN(fill_panel_, PALIMPSEST_LEVEL)(KernelTable& table) {
+  table.panel32 = PALIMPSEST_LEVEL::kPanel<float>;
+  table.panel64 = PALIMPSEST_LEVEL::kPanel<double>;
+}
+
+}  // namespace palimpsest::cpu
