@@ -34,7 +34,9 @@ export function stackOf(value: ArrayLike, name: string): Stack {
 export function squareStack(value: ArrayLike, name: string): Stack {
   const stack = stackOf(value, name)
   if (stack.rows !== stack.cols)
-    throw new ShapeError(`'${name}' holds ${stack.rows}×${stack.cols} matrices, expected square ones`)
+    throw new ShapeError(
+      `'${name}' holds ${stack.rows}×${stack.cols} matrices, expected square ones`,
+    )
   return stack
 }
 
@@ -42,7 +44,7 @@ export function squareStack(value: ArrayLike, name: string): Stack {
 export const emptyLike = ({ x, batch }: Stack, rows: number, cols: number): Tensor =>
   Tensor.empty([batch, rows, cols], x.dtype)
 
-type Name = 'qr' | 'cholesky' | 'solve' | 'solveTriangular' | 'eigh' | 'svd' | 'randomizedSvd'
+type Name = 'qr' | 'cholesky' | 'solve' | 'solveTriangular' | 'eigh' | 'svd'
 
 /** One call of the engine and what its outputs mean. */
 export interface Prepared<R> {

@@ -21,8 +21,7 @@ export function matrixNorm(a: ArrayLike, order: MatrixNorm = 'fro'): Tensor {
   const x = toTensor(a, 'a')
   if (x.rank < 2)
     throw new ShapeError(`'a' has shape ${shownShape(x.shape)}, expected at least two axes`)
-  if (order !== 'fro' && order !== 2 && order !== 'nuc')
-    wrong('order', "'fro', 2 or 'nuc'", order)
+  if (order !== 'fro' && order !== 2 && order !== 'nuc') wrong('order', "'fro', 2 or 'nuc'", order)
   if (order === 'fro') return x.norm([-2, -1])
   return scope(() => {
     const s = svdvals(x)

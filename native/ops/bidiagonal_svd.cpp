@@ -254,7 +254,9 @@ class Solver {
     const double tolerance = 8 * static_cast<double>(std::numeric_limits<T>::epsilon()) / 2 * norm;
     head.z = std::hypot(z1, z2);
     if (head.z <= tolerance) {
-      head.z = tolerance;
+      // Not zero, so that the equation keeps its first root.
+      constexpr double kEps = std::numeric_limits<double>::epsilon();
+      head.z = std::max(head.z, kEps * kEps * norm);
     } else if (z2 != 0) {
       rotate(low, n, middle, low + n, z1 / head.z, z2 / head.z, false);
       head.side = kBoth;
@@ -265,11 +267,21 @@ class Solver {
       return a.d < b.d || (a.d == b.d && a.row < b.row);
     });
 
-    std::vector<Entry> kept{head};
+    std::vector<Entry> kept{head};  // the head changes until all is seen
     std::vector<Entry> deflated;
     Entry* previous = nullptr;
     for (Entry& entry : entries) {
       if (std::fabs(entry.z) <= tolerance) {
+        deflated.push_back(entry);
+        continue;
+      }
+      if (entry.d <= tolerance) {
+        // As good as zero: the row taken out can be met by the head alone.
+        const double length = std::hypot(head.z, entry.z);
+        rotate(low, n, middle, entry.row, head.z / length, entry.z / length, false);
+        head.z = length;
+        if (head.side != entry.side) head.side = kBoth;
+        entry.d = 0;
         deflated.push_back(entry);
         continue;
       }
@@ -285,7 +297,7 @@ class Solver {
       previous = &entry;
     }
     if (previous != nullptr) kept.push_back(*previous);
-    if (kept.size() > 1) kept[1].d = std::max(kept[1].d, tolerance / 2);
+    kept[0] = head;
     return combine(context, low, n, norm, kept, deflated);
   }
 

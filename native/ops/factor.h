@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <string>
+#include <type_traits>
 
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
@@ -33,8 +35,8 @@ const PanelKernels<T>& panel_kernels(const Context& context) {
 // A row-major matrix with a row stride of its own.
 template <typename T>
 Matrix strided(T* data, int64_t rows, int64_t cols, int64_t row_stride) {
-  return {const_cast<void*>(static_cast<const void*>(data)), dtype_of<T>, rows, cols, row_stride, 1,
-          0};
+  return {const_cast<void*>(static_cast<const void*>(data)), dtype_of<std::remove_const_t<T>>, rows, cols,
+          row_stride, 1, 0};
 }
 
 // Rows [row, row + rows) and columns [col, col + cols) of a matrix.

@@ -3,8 +3,6 @@
 // matrix lie a power of two apart and would evict each other.
 // Needs the vector types of cpu/simd/ for PALIMPSEST_LEVEL.
 
-#include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "palimpsest/context.h"
@@ -50,8 +48,13 @@ void axpy(T alpha, const T* x, T* y, int64_t n) {
   if (i < n) fma(a, V::load(x + i, n - i), V::load(y + i, n - i)).store(y + i, n - i);
 }
 
+// No templates of the standard library in files compiled for one instruction set: the linker might
+// take their code for everybody.
+int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
 int64_t rows_a_task(int64_t cols, int64_t elements) {
-  return std::max<int64_t>(4, elements / std::max<int64_t>(1, cols) / 4 * 4);
+  return larger(4, elements / larger(1, cols) / 4 * 4);
 }
 
 template <typename T>
@@ -92,7 +95,7 @@ void matvec(Context& context, const T* a, int64_t stride, int64_t rows, int64_t 
   context.parallel_chunks(rows, rows_a_task(cols, 32768), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r += 4) {
       T sums[4];
-      const int64_t count = std::min<int64_t>(4, end - r);
+      const int64_t count = smaller(4, end - r);
       if (count == 4) {
         four_dots(a + r * stride, stride, cols, x, sums);
       } else {
@@ -163,11 +166,15 @@ int64_t lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivo
   for (int64_t j = 0; j < cols && j < rows; ++j) {
     int64_t best = j;
     for (int64_t i = j + 1; i < rows; ++i) {
-      if (std::fabs(p[i * kTriangle + j]) > std::fabs(p[best * kTriangle + j])) best = i;
+      if (__builtin_fabs(p[i * kTriangle + j]) > __builtin_fabs(p[best * kTriangle + j])) best = i;
     }
     pivots[j] = best;
     if (best != j) {
-      std::swap_ranges(p + j * kTriangle, p + (j + 1) * kTriangle, p + best * kTriangle);
+      for (int64_t c = 0; c < kTriangle; ++c) {
+        const T kept = p[j * kTriangle + c];
+        p[j * kTriangle + c] = p[best * kTriangle + c];
+        p[best * kTriangle + c] = kept;
+      }
     }
     const T pivot = p[j * kTriangle + j];
     if (pivot == 0) {
@@ -198,7 +205,7 @@ int64_t cholesky_block(T* a, int64_t stride, int64_t n) {
   for (int64_t j = 0; j < n; ++j) {
     const T pivot = p[j * kTriangle + j];
     if (!(pivot > 0)) return j;
-    const T root = std::sqrt(pivot);
+    const T root = static_cast<T>(__builtin_sqrt(pivot));
     p[j * kTriangle + j] = root;
     for (int64_t c = 0; c < kTriangle; ++c) {
       u[c] = c > j && c < n ? p[c * kTriangle + j] / root : T(0);

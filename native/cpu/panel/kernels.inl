@@ -9,7 +9,6 @@
 // which lies in cache: A is read along its rows, not across them.
 // Needs the vector types of cpu/simd/ and kManyRegisters (32 vector registers) for PALIMPSEST_LEVEL.
 
-#include <algorithm>
 #include <cstring>
 
 #include "palimpsest/context.h"
@@ -29,6 +28,10 @@ struct VectorOf<double> {
 template <typename T>
 using Vector = typename VectorOf<T>::Type;
 
+// No templates of the standard library in files compiled for one instruction set: the linker might
+// take their code for everybody.
+int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 constexpr int64_t kDepth = 256;     // columns of A a chunk
@@ -52,7 +55,7 @@ inline void multiply_group(const T* a, int64_t stride, int64_t depth, const T* p
   constexpr int64_t kStep = kLine / static_cast<int64_t>(sizeof(T));
   for (int64_t k0 = 0; k0 < depth; k0 += kStep) {
     for (int r = 0; r < R; ++r) __builtin_prefetch(next + r * stride + k0, 0, 2);
-    const int64_t end = std::min(depth, k0 + kStep);
+    const int64_t end = smaller(depth, k0 + kStep);
     for (int64_t k = k0; k < end; ++k) {
       V panel[W];
       for (int w = 0; w < W; ++w) panel[w] = V::load(p + k * width + w * V::width);
@@ -111,10 +114,10 @@ void multiply_chunk(const T* a, int64_t stride, int64_t rows, int64_t depth, con
 template <typename T>
 void multiply(Context& context, const T* a, int64_t stride, int64_t rows, int64_t cols, const T* p,
               int64_t width, T* y) {
-  if (cols == 0) std::fill(y, y + rows * width, T(0));
+  if (cols == 0) std::memset(y, 0, static_cast<size_t>(rows * width) * sizeof(T));
   context.parallel_chunks(rows, kRowBlock, [&](int64_t begin, int64_t end) {
     for (int64_t k = 0; k < cols; k += kDepth) {
-      multiply_chunk(a + begin * stride + k, stride, end - begin, std::min(kDepth, cols - k),
+      multiply_chunk(a + begin * stride + k, stride, end - begin, smaller(kDepth, cols - k),
                      p + k * width, width, y + begin * width, k > 0);
     }
   });
@@ -155,16 +158,16 @@ void multiply_transposed(Context& context, const T* a, int64_t stride, int64_t r
   const int64_t chunk = cols >= 4096 ? 256 : cols >= 1024 ? 128 : 64;
   const int64_t chunks = divide_up(cols, chunk);
   // Where columns are few the rows are divided as well, and the parts added up in order.
-  const int64_t parts = chunks >= 8 ? 1 : std::clamp<int64_t>(rows / 1024, 1, 16);
+  const int64_t parts = chunks >= 8 ? 1 : smaller(16, larger(1, rows / 1024));
   const int64_t part_rows = divide_up(divide_up(rows, parts), kRankRows) * kRankRows;
   const Workspace::Scope scope(context.workspace);
   T* const partial = parts == 1 ? z : context.workspace.take<T>(parts * cols * width);
   context.parallel(chunks * parts, [&](int64_t task) {
     const int64_t first = task % chunks * chunk;
-    const int64_t n = std::min(chunk, cols - first);
+    const int64_t n = smaller(chunk, cols - first);
     const int64_t part = task / chunks;
-    const int64_t begin = std::min(rows, part * part_rows);
-    const int64_t end = std::min(rows, begin + part_rows);
+    const int64_t begin = smaller(rows, part * part_rows);
+    const int64_t end = smaller(rows, begin + part_rows);
     Workspace& local = Workspace::local();
     const Workspace::Scope inner(local);
     T* const sums = local.take<T>(width * chunk);
@@ -185,7 +188,7 @@ void multiply_transposed(Context& context, const T* a, int64_t stride, int64_t r
     for (; r < end; ++r) rank_update<T, 1>(a + r * stride + first, stride, n, q + r * width, width, sums, chunk);
     T* const to = partial + (part * cols + first) * width;
     for (int64_t c0 = 0; c0 < n; c0 += 16) {
-      const int64_t c1 = std::min(n, c0 + 16);
+      const int64_t c1 = smaller(n, c0 + 16);
       for (int64_t j = 0; j < width; ++j) {
         for (int64_t c = c0; c < c1; ++c) to[c * width + j] = sums[j * chunk + c];
       }
@@ -231,17 +234,17 @@ template <typename T>
 void gram(Context& context, const T* y, int64_t rows, int64_t width, double* g) {
   constexpr int64_t kPart = 512;
   constexpr int64_t kBlock = 32;
-  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(16, divide_up(rows, kPart)));
+  const int64_t parts = larger(1, smaller(16, divide_up(rows, kPart)));
   const int64_t part_rows = divide_up(rows, parts);
   const Workspace::Scope scope(context.workspace);
   auto* const sums = context.workspace.take<double>(parts * width * width);
   context.parallel(parts, [&](int64_t part) {
     double* const own = sums + part * width * width;
-    std::fill(own, own + width * width, 0.0);
+    std::memset(own, 0, static_cast<size_t>(width * width) * sizeof(double));
     alignas(64) double block[kBlock * kPanelWidth];
-    const int64_t end = std::min(rows, (part + 1) * part_rows);
+    const int64_t end = smaller(rows, (part + 1) * part_rows);
     for (int64_t r = part * part_rows; r < end; r += kBlock) {
-      const int64_t count = std::min(kBlock, end - r);
+      const int64_t count = smaller(kBlock, end - r);
       for (int64_t i = 0; i < count * width; ++i) block[i] = static_cast<double>(y[r * width + i]);
       gram_block(block, count, width, own);
     }
