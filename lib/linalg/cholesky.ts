@@ -3,7 +3,7 @@
 import type { AsyncOptions } from '../engine/async.js'
 import type { ArrayLike } from '../tensor/interop.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { emptyLike, type Prepared, run, runLater, squareStack } from './factor.js'
+import { emptyLike, type Prepared, resultOf, run, runLater, squareStack } from './factor.js'
 
 function prepare(a: ArrayLike): Prepared<Tensor> {
   const stack = squareStack(a, 'a')
@@ -12,7 +12,7 @@ function prepare(a: ArrayLike): Prepared<Tensor> {
   return {
     name: 'cholesky',
     tensors: [stack.x, l],
-    result: () => l.reshape(...leading, n, n),
+    result: () => resultOf(stack, l, [...leading, n, n]),
   }
 }
 

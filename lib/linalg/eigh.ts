@@ -3,7 +3,7 @@
 import type { AsyncOptions } from '../engine/async.js'
 import type { ArrayLike } from '../tensor/interop.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { emptyLike, type Prepared, run, runLater, squareStack } from './factor.js'
+import { emptyLike, type Prepared, resultOf, run, runLater, squareStack } from './factor.js'
 
 /** a = vectors·diag(values)·vectorsᵀ. */
 export interface Eigh {
@@ -22,8 +22,8 @@ function prepare(a: ArrayLike): Prepared<Eigh> {
     name: 'eigh',
     tensors: [stack.x, values, vectors],
     result: () => ({
-      values: values.reshape(...leading, n),
-      vectors: vectors.reshape(...leading, n, n),
+      values: resultOf(stack, values, [...leading, n]),
+      vectors: resultOf(stack, vectors, [...leading, n, n]),
     }),
   }
 }
@@ -49,6 +49,6 @@ export function eigvalsh(a: ArrayLike): Tensor {
   return run({
     name: 'eigh',
     tensors: [stack.x, values, null],
-    result: () => values.reshape(...stack.leading, stack.rows),
+    result: () => resultOf(stack, values, [...stack.leading, stack.rows]),
   })
 }

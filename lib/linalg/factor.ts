@@ -15,6 +15,8 @@ export interface Stack {
   batch: number
   rows: number
   cols: number
+  /** Where the argument was, and results go. */
+  device: string
 }
 
 /** A float32 or float64 argument of at least two axes. */
@@ -27,7 +29,15 @@ export function stackOf(value: ArrayLike, name: string): Stack {
   const leading = x.shape.slice(0, -2)
   const [rows, cols] = x.shape.slice(-2) as [number, number]
   const batch = sizeOf(leading)
-  return { x: x.detach().reshape(batch, rows, cols), leading, batch, rows, cols }
+  // Factorizations run on the CPU, whose tensors go there and back at no cost.
+  return {
+    x: x.detach().to('cpu').reshape(batch, rows, cols),
+    leading,
+    batch,
+    rows,
+    cols,
+    device: x.device,
+  }
 }
 
 /** The same, of square matrices. */
@@ -46,6 +56,10 @@ export const emptyLike = ({ x, batch }: Stack, rows: number, cols: number): Tens
 
 type Name = 'qr' | 'cholesky' | 'solve' | 'solveTriangular' | 'eigh' | 'svd'
 
+/** A result in the shape and on the device that the caller expects. */
+export const resultOf = ({ device }: Stack, x: Tensor, shape: readonly number[]): Tensor =>
+  x.reshape(...shape).to(device)
+
 /** One call of the engine and what its outputs mean. */
 export interface Prepared<R> {
   name: Name
@@ -58,7 +72,7 @@ function write({ tensors, numbers = [] }: Prepared<unknown>): (NativeBuffer | nu
   begin()
   for (const tensor of tensors) if (tensor) view(tensor)
   for (const value of numbers) number(value)
-  return tensors.map((tensor) => tensor?.array ?? null)
+  return tensors.map((tensor) => tensor?.buffer ?? null)
 }
 
 /** Makes the call on this thread. */

@@ -3,7 +3,7 @@
 import type { AsyncOptions } from '../engine/async.js'
 import type { ArrayLike } from '../tensor/interop.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { emptyLike, type Prepared, run, runLater, stackOf } from './factor.js'
+import { emptyLike, type Prepared, resultOf, run, runLater, stackOf } from './factor.js'
 
 /** a = q·r with k = min(m, n). */
 export interface Qr {
@@ -22,7 +22,10 @@ function prepare(a: ArrayLike): Prepared<Qr> {
   return {
     name: 'qr',
     tensors: [stack.x, q, r],
-    result: () => ({ q: q.reshape(...leading, rows, k), r: r.reshape(...leading, k, cols) }),
+    result: () => ({
+      q: resultOf(stack, q, [...leading, rows, k]),
+      r: resultOf(stack, r, [...leading, k, cols]),
+    }),
   }
 }
 

@@ -5,7 +5,15 @@ import { DTypeError, ShapeError } from '../engine/errors.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { shownShape } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { emptyLike, type Prepared, run, runLater, squareStack, stackOf } from './factor.js'
+import {
+  emptyLike,
+  type Prepared,
+  resultOf,
+  run,
+  runLater,
+  squareStack,
+  stackOf,
+} from './factor.js'
 
 /** Options of solveTriangular. */
 export interface TriangularOptions {
@@ -40,7 +48,8 @@ function prepare(
     name,
     tensors: [transpose ? matrices.x.transpose() : matrices.x, right.x, x],
     numbers,
-    result: () => x.reshape(...(vector ? given.shape : [...right.leading, right.rows, right.cols])),
+    result: () =>
+      resultOf(right, x, vector ? given.shape : [...right.leading, right.rows, right.cols]),
   }
 }
 

@@ -3,7 +3,7 @@
 import type { AsyncOptions } from '../engine/async.js'
 import type { ArrayLike } from '../tensor/interop.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { emptyLike, type Prepared, run, runLater, stackOf } from './factor.js'
+import { emptyLike, type Prepared, resultOf, run, runLater, stackOf } from './factor.js'
 
 /** a = u·diag(s)·vt with k = min(m, n), or a best approximation of rank k. */
 export interface Svd {
@@ -26,9 +26,9 @@ function prepare(a: ArrayLike): Prepared<Svd> {
     name: 'svd',
     tensors: [stack.x, u, s, vt],
     result: () => ({
-      u: u.reshape(...leading, rows, k),
-      s: s.reshape(...leading, k),
-      vt: vt.reshape(...leading, k, cols),
+      u: resultOf(stack, u, [...leading, rows, k]),
+      s: resultOf(stack, s, [...leading, k]),
+      vt: resultOf(stack, vt, [...leading, k, cols]),
     }),
   }
 }
@@ -56,6 +56,6 @@ export function svdvals(a: ArrayLike): Tensor {
   return run({
     name: 'svd',
     tensors: [stack.x, null, s, null],
-    result: () => s.reshape(...stack.leading, k),
+    result: () => resultOf(stack, s, [...stack.leading, k]),
   })
 }
