@@ -12,8 +12,8 @@ template <typename T>
 Status factor(Context& context, const Matrix& a, int64_t place) {
   const int64_t n = a.rows;
   if (n <= kTriangle) {
-    const int64_t failed =
-        dense_kernels<T>(context).cholesky_block(static_cast<T*>(a.data), a.row_stride, n);
+    int64_t failed = -1;
+    dense_kernels<T>(context).cholesky_block(static_cast<T*>(a.data), a.row_stride, n, failed);
     if (failed < 0) return {};
     return {Code::numerical, "cholesky: the matrix is not positive definite (row " +
                                  std::to_string(place + failed) + ")"};

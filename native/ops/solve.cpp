@@ -22,8 +22,9 @@ class Lu {
   Status factor(int64_t first, int64_t width) {
     if (width <= kTriangle) {
       int64_t* const pivots = pivots_.data() + first;
-      const int64_t singular = dense_kernels<T>(context_).lu_panel(a_ + first * n_ + first, n_,
-                                                                   n_ - first, width, pivots);
+      int64_t singular = -1;
+      dense_kernels<T>(context_).lu_panel(a_ + first * n_ + first, n_, n_ - first, width, pivots,
+                                          singular);
       if (singular >= 0) {
         return {Code::numerical,
                 "solve: the matrix is singular (column " + std::to_string(first + singular) + ")"};

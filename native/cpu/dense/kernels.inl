@@ -152,7 +152,7 @@ void eliminate(T l, const T* u, T* row) {
 }
 
 template <typename T>
-int64_t lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivots) {
+void lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivots, int64_t& failed) {
   Workspace& local = Workspace::local();
   const Workspace::Scope scope(local);
   T* const p = local.take<T>(rows * kTriangle);
@@ -161,7 +161,7 @@ int64_t lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivo
       p[i * kTriangle + c] = c < cols ? a[i * stride + c] : T(0);
     }
   }
-  int64_t singular = -1;
+  failed = -1;
   alignas(64) T u[kTriangle];
   for (int64_t j = 0; j < cols && j < rows; ++j) {
     int64_t best = j;
@@ -178,7 +178,7 @@ int64_t lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivo
     }
     const T pivot = p[j * kTriangle + j];
     if (pivot == 0) {
-      if (singular < 0) singular = j;
+      if (failed < 0) failed = j;
       continue;
     }
     for (int64_t c = 0; c < kTriangle; ++c) u[c] = c > j ? p[j * kTriangle + c] : T(0);
@@ -192,11 +192,10 @@ int64_t lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivo
   for (int64_t i = 0; i < rows; ++i) {
     std::memcpy(a + i * stride, p + i * kTriangle, static_cast<size_t>(cols) * sizeof(T));
   }
-  return singular;
 }
 
 template <typename T>
-int64_t cholesky_block(T* a, int64_t stride, int64_t n) {
+void cholesky_block(T* a, int64_t stride, int64_t n, int64_t& failed) {
   alignas(64) T p[kTriangle * kTriangle];
   alignas(64) T u[kTriangle];
   for (int64_t i = 0; i < n; ++i) {
@@ -204,7 +203,10 @@ int64_t cholesky_block(T* a, int64_t stride, int64_t n) {
   }
   for (int64_t j = 0; j < n; ++j) {
     const T pivot = p[j * kTriangle + j];
-    if (!(pivot > 0)) return j;
+    if (!(pivot > 0)) {
+      failed = j;
+      return;
+    }
     const T root = static_cast<T>(__builtin_sqrt(pivot));
     p[j * kTriangle + j] = root;
     for (int64_t c = 0; c < kTriangle; ++c) {
@@ -218,7 +220,7 @@ int64_t cholesky_block(T* a, int64_t stride, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     std::memcpy(a + i * stride, p + i * kTriangle, static_cast<size_t>(i + 1) * sizeof(T));
   }
-  return -1;
+  failed = -1;
 }
 
 constexpr int64_t kSolveChunk = 64;

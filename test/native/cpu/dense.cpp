@@ -65,7 +65,9 @@ void check_lu(Context& c, int64_t rows, int64_t cols) {
   const auto a = numbers<T>(rows * stride, 6);
   auto f = a;
   std::vector<int64_t> pivots(static_cast<size_t>(cols));
-  CHECK(kernels<T>(c).lu_panel(f.data(), stride, rows, cols, pivots.data()) == -1);
+  int64_t failed = 0;
+  kernels<T>(c).lu_panel(f.data(), stride, rows, cols, pivots.data(), failed);
+  CHECK(failed == -1);
   auto p = a;
   for (int64_t j = 0; j < cols && j < rows; ++j) {
     for (int64_t l = 0; l < cols; ++l) {
@@ -83,7 +85,8 @@ void check_lu(Context& c, int64_t rows, int64_t cols) {
     }
   }
   std::vector<T> zero(static_cast<size_t>(rows * stride), T(0));
-  CHECK(kernels<T>(c).lu_panel(zero.data(), stride, rows, cols, pivots.data()) == 0);
+  kernels<T>(c).lu_panel(zero.data(), stride, rows, cols, pivots.data(), failed);
+  CHECK(failed == 0);
 }
 
 template <typename T>
@@ -100,14 +103,17 @@ void check_triangles(Context& c, int64_t n) {
       g[size_t(i * stride + j)] = T(sum);
     }
   }
-  CHECK(kernels<T>(c).cholesky_block(g.data(), stride, n) == -1);
+  int64_t failed = 0;
+  kernels<T>(c).cholesky_block(g.data(), stride, n, failed);
+  CHECK(failed == -1);
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < n; ++j) {
       CHECK_NEAR(g[size_t(i * stride + j)], j <= i ? double(l[size_t(i * stride + j)]) : -3, 20 * kTolerance<T>);
     }
   }
   g[0] = T(-1);
-  CHECK(kernels<T>(c).cholesky_block(g.data(), stride, n) == 0);
+  kernels<T>(c).cholesky_block(g.data(), stride, n, failed);
+  CHECK(failed == 0);
 
   const int64_t k = 70;
   for (bool transposed : {false, true}) {

@@ -24,11 +24,12 @@ struct DenseKernels {
   void (*matvec_transposed)(Context&, const T* a, int64_t stride, int64_t rows, int64_t cols,
                             const T* x, T alpha, T beta, T* y);
   // In-place LU of a panel with partial pivoting: P·A = L·U, L unit lower. pivots[j] is the row that
-  // was exchanged with row j. Returns the first column without a pivot, or −1.
-  int64_t (*lu_panel)(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivots);
-  // In-place lower Cholesky factor of a block; what lies above its diagonal is left alone. Returns
+  // was exchanged with row j. `failed`: the first column without a pivot, or −1.
+  void (*lu_panel)(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivots,
+                   int64_t& failed);
+  // In-place lower Cholesky factor of a block; what lies above its diagonal is left alone. `failed`:
   // the first row whose pivot is not positive, or −1.
-  int64_t (*cholesky_block)(T* a, int64_t stride, int64_t n);
+  void (*cholesky_block)(T* a, int64_t stride, int64_t n, int64_t& failed);
   // X ← L⁻¹·X for a triangle L of at most kTriangle rows: `lower`, `unit` diagonal. L and X have any
   // strides.
   void (*solve_block)(Context&, const Matrix& l, bool lower, bool unit, const Matrix& x);
