@@ -139,6 +139,14 @@ export interface Native {
   reduce: Binding
   cumulative: Binding
   allFinite: Binding
+  // scan.cpp
+  selectiveScan: Binding
+  selectiveScanBackward: Binding
+  causalConv: Binding
+  causalConvBackward: Binding
+  // spiking.cpp
+  lif: Binding
+  lifBackward: Binding
 }
 
 /** The addon. Loading throws one DeviceError that says what was tried. */

@@ -5,7 +5,14 @@ export {
   packedAttention,
   scaledDotProductAttention,
 } from '../autograd/ops/attention.js'
-export { avgPool2d, type Conv2dOptions, conv2d, maxPool2d } from '../autograd/ops/conv.js'
+export {
+  avgPool2d,
+  type Conv2dOptions,
+  type ConvTranspose2dOptions,
+  conv2d,
+  convTranspose2d,
+  maxPool2d,
+} from '../autograd/ops/conv.js'
 export { geluTanh } from '../autograd/ops/elementwise.js'
 export { embedding } from '../autograd/ops/embedding.js'
 export { col2im as fold, im2col as unfold } from '../autograd/ops/im2col.js'
@@ -17,6 +24,8 @@ export {
   rmsNorm,
 } from '../autograd/ops/norm.js'
 export { linear } from '../autograd/ops/products.js'
+export { causalConv1d, selectiveScan } from '../autograd/ops/scan.js'
+export { type LifOptions, lif } from '../autograd/ops/spiking.js'
 export {
   type AttentionCall,
   MultiHeadAttention,
@@ -29,6 +38,7 @@ export * as init from './init.js'
 export {
   AvgPool2d,
   Conv2d,
+  ConvTranspose2d,
   Dropout,
   Flatten,
   GELU,
@@ -38,17 +48,28 @@ export {
   Sequential,
   Sigmoid,
   SiLU,
+  Sine,
+  SineLinear,
   Tanh,
   type WeightOptions,
 } from './layers.js'
 export {
+  bceLoss,
   bceWithLogits,
   type CrossEntropyOptions,
+  cosineEmbeddingLoss,
+  cosineSimilarity,
   crossEntropy,
+  huberLoss,
   klDiv,
+  l1Loss,
   mseLoss,
+  nllLoss,
   type Reduction,
+  smoothL1Loss,
+  tripletMarginLoss,
 } from './losses.js'
+export { Mamba, MambaBlock, type MambaOptions } from './mamba.js'
 export { type GenerateOptions, GPT, type GPTOptions } from './models/gpt.js'
 export { VisionTransformer, type VisionTransformerOptions } from './models/vit.js'
 export {
@@ -60,4 +81,5 @@ export {
   Module,
   parameter,
 } from './module.js'
-export { BatchNorm, type BatchNormOptions, LayerNorm, RMSNorm } from './norm.js'
+export { BatchNorm, type BatchNormOptions, GroupNorm, LayerNorm, RMSNorm } from './norm.js'
+export { LIF } from './spiking.js'

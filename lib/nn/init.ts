@@ -1,9 +1,14 @@
 /** Initial values of parameters, as in PyTorch. Each overwrites a tensor and returns it. */
 
+import { div, matmul, mul, norm, reshape, select, slice, sub } from '../autograd/ops/index.js'
 import { copyInto } from '../autograd/ops/memory.js'
+import { noGrad } from '../autograd/tape.js'
+import { checkChoice, checkNumber, wrong } from '../engine/check.js'
+import { ShapeError } from '../engine/errors.js'
 import { defaultGenerator, type Generator } from '../random/index.js'
 import { isFloating } from '../tensor/dtype.js'
-import { sizeOf } from '../tensor/shape.js'
+import { scope } from '../tensor/scope.js'
+import { shownShape, sizeOf } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 
 function draw(x: Tensor, kind: 'uniform' | 'normal', a: number, b: number, g: Generator): Tensor {
@@ -32,15 +37,54 @@ export function fans(x: Tensor): [fanIn: number, fanOut: number] {
   return [(x.shape[1] ?? 1) * window, (x.shape[0] ?? 1) * window]
 }
 
-/** Uniform with variance 2/((1 + a²)·fanIn) (He et al. 2015). */
-export function kaimingUniform(x: Tensor, a = 0, g?: Generator): Tensor {
-  const bound = Math.sqrt(6 / ((1 + a * a) * fans(x)[0]))
+/** Activations that a gain is known for. */
+export type Nonlinearity = 'linear' | 'sigmoid' | 'tanh' | 'relu' | 'leakyRelu' | 'selu'
+
+/** What keeps the variance through an activation, as in PyTorch; `slope` is leaky ReLU's (0.01). */
+export function gainOf(nonlinearity: Nonlinearity, slope = 0.01): number {
+  const gains: Record<Nonlinearity, number> = {
+    linear: 1,
+    sigmoid: 1,
+    tanh: 5 / 3,
+    relu: Math.SQRT2,
+    leakyRelu: Math.sqrt(2 / (1 + slope * slope)),
+    selu: 3 / 4,
+  }
+  return gains[checkChoice(nonlinearity, 'nonlinearity', Object.keys(gains) as Nonlinearity[])]
+}
+
+/** Options of the Kaiming initialisers. */
+export interface KaimingOptions {
+  /** 'fanIn' (default) keeps the variance forward, 'fanOut' backward. */
+  mode?: 'fanIn' | 'fanOut'
+  /** 'leakyRelu' with slope a by default. */
+  nonlinearity?: Nonlinearity
+}
+
+function kaimingStd(x: Tensor, a: number, options: KaimingOptions): number {
+  const { mode = 'fanIn', nonlinearity = 'leakyRelu' } = options
+  checkChoice(mode, 'mode', ['fanIn', 'fanOut'])
+  return gainOf(nonlinearity, a) / Math.sqrt(fans(x)[mode === 'fanIn' ? 0 : 1])
+}
+
+/** Uniform with variance gain²/fan, gain² = 2/(1 + a²) by default (He et al. 2015). */
+export function kaimingUniform(
+  x: Tensor,
+  a = 0,
+  g?: Generator,
+  options: KaimingOptions = {},
+): Tensor {
+  const bound = Math.sqrt(3) * kaimingStd(x, a, options)
   return uniform(x, -bound, bound, g)
 }
 
-/** Normal with variance 2/((1 + a²)·fanIn). */
-export const kaimingNormal = (x: Tensor, a = 0, g?: Generator): Tensor =>
-  normal(x, 0, Math.sqrt(2 / ((1 + a * a) * fans(x)[0])), g)
+/** Normal with variance gain²/fan, gain² = 2/(1 + a²) by default (He et al. 2015). */
+export const kaimingNormal = (
+  x: Tensor,
+  a = 0,
+  g?: Generator,
+  options: KaimingOptions = {},
+): Tensor => normal(x, 0, kaimingStd(x, a, options), g)
 
 /** Uniform with variance 2·gain²/(fanIn + fanOut) (Glorot & Bengio 2010). */
 export function xavierUniform(x: Tensor, gain = 1, g?: Generator): Tensor {
@@ -53,4 +97,73 @@ export function xavierUniform(x: Tensor, gain = 1, g?: Generator): Tensor {
 export function xavierNormal(x: Tensor, gain = 1, g?: Generator): Tensor {
   const [fanIn, fanOut] = fans(x)
   return normal(x, 0, gain * Math.sqrt(2 / (fanIn + fanOut)), g)
+}
+
+/** One value everywhere. */
+export const constant = (x: Tensor, value: number): Tensor => copyInto(x, value)
+export const zeros = (x: Tensor): Tensor => constant(x, 0)
+export const ones = (x: Tensor): Tensor => constant(x, 1)
+
+/** A matrix with ones on its diagonal. */
+export function identity(x: Tensor): Tensor {
+  if (x.rank !== 2) {
+    throw new ShapeError(`'x' has shape ${shownShape(x.shape)}, expected a matrix`)
+  }
+  const [rows, cols] = x.shape as [number, number]
+  const data = new Float64Array(rows * cols)
+  for (let i = 0; i < Math.min(rows, cols); i++) data[i * cols + i] = 1
+  return copyInto(x, Tensor.from({ data, shape: x.shape }))
+}
+
+/** Normal numbers, drawn again while they lie outside [low, high]. */
+export function truncNormal(
+  x: Tensor,
+  mean = 0,
+  std = 1,
+  low = -2,
+  high = 2,
+  g: Generator = defaultGenerator(),
+): Tensor {
+  checkNumber(std, 'std', 0)
+  // Outside a range of no width nothing would ever be accepted.
+  if (!(low < high)) wrong('low', `less than high = ${high}`, low)
+  if (mean < low - 4 * std || mean > high + 4 * std) {
+    wrong('mean', 'at most four standard deviations outside [low, high]', mean)
+  }
+  const data = new Float64Array(x.size)
+  g.fill(Tensor.from({ data, shape: x.shape }), 'normal', mean, std)
+  for (let i = 0; i < data.length; i++) {
+    while ((data[i] as number) < low || (data[i] as number) > high)
+      data[i] = mean + std * g.normal()
+  }
+  return copyInto(x, Tensor.from({ data, shape: x.shape }))
+}
+
+/**
+ * A random orthogonal matrix times `gain`: rows, or columns where there are fewer, are orthonormal; the
+ * distribution is uniform (Saxe et al. 2014). Axes after the first count as one.
+ */
+export function orthogonal(x: Tensor, gain = 1, g: Generator = defaultGenerator()): Tensor {
+  if (x.rank < 2) {
+    throw new ShapeError(`'x' has shape ${shownShape(x.shape)}, expected at least two axes`)
+  }
+  const rows = x.shape[0] as number
+  const cols = rows === 0 ? 0 : x.size / rows
+  const [count, length] = rows <= cols ? [rows, cols] : [cols, rows]
+  noGrad(() =>
+    scope(() => {
+      // Gram–Schmidt in float64, each vector twice, on normal numbers.
+      const q = g.fill(Tensor.empty([count, length], 'float64'), 'normal', 0, 1)
+      for (let i = 0; i < count; i++) {
+        let vector = select(q, 0, i)
+        const before = slice(q, 0, 0, i)
+        for (let pass = 0; i > 0 && pass < 2; pass++) {
+          vector = sub(vector, matmul(matmul(before, vector), before))
+        }
+        copyInto(select(q, 0, i), div(vector, norm(vector)))
+      }
+      copyInto(x, reshape(mul(rows <= cols ? q : q.T, gain), x.shape))
+    }),
+  )
+  return x
 }

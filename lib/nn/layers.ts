@@ -20,10 +20,14 @@ export interface WeightOptions {
 }
 
 /** A weight and bias as PyTorch's layers begin: uniform in ±1/√fanIn. */
-function initialised(shape: number[], { bias = true, generator }: WeightOptions) {
+function initialised(
+  shape: number[],
+  { bias = true, generator }: WeightOptions,
+  outputs = shape[0] as number,
+) {
   const weight = parameter(kaimingUniform(Tensor.empty(shape), Math.sqrt(5), generator))
   const bound = 1 / Math.sqrt(fans(weight)[0])
-  const vector = Tensor.empty([shape[0] as number])
+  const vector = Tensor.empty([outputs])
   return { weight, bias: bias ? parameter(uniform(vector, -bound, bound, generator)) : null }
 }
 
@@ -91,6 +95,36 @@ export class Conv2d extends Module {
 
   forward(x: Tensor): Tensor {
     return ops.conv2d(x, this.weight, this.bias, this.#options)
+  }
+}
+
+/** Transposed convolution of [n, in, h, w]; weight [in, out/groups, kh, kw]. */
+export class ConvTranspose2d extends Module {
+  readonly weight: Tensor
+  readonly bias: Tensor | null
+  readonly #options: ops.ConvTranspose2dOptions
+
+  constructor(
+    readonly inChannels: number,
+    readonly outChannels: number,
+    readonly kernelSize: Pair,
+    options: WeightOptions & ops.ConvTranspose2dOptions = {},
+  ) {
+    super()
+    checkInteger(inChannels, 'inChannels', 1)
+    checkInteger(outChannels, 'outChannels', 1)
+    const groups = checkInteger(options.groups ?? 1, 'groups', 1)
+    checkInteger(inChannels / groups, 'inChannels / groups', 1)
+    const perGroup = checkInteger(outChannels / groups, 'outChannels / groups', 1)
+    const shape = [inChannels, perGroup, ...pair(kernelSize, 'kernelSize', 1)]
+    const { weight, bias } = initialised(shape, options, outChannels)
+    this.weight = weight
+    this.bias = bias
+    this.#options = options
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.convTranspose2d(x, this.weight, this.bias, this.#options)
   }
 }
 
@@ -182,6 +216,51 @@ export class GELU extends Module {
 
   forward(x: Tensor): Tensor {
     return this.#approximate === 'tanh' ? ops.geluTanh(x) : ops.gelu(x)
+  }
+}
+
+/** sin(ω·x), the activation of SIREN (Sitzmann et al. 2020); ω is 30 by default. */
+export class Sine extends Module {
+  constructor(readonly omega = 30) {
+    super()
+    checkNumber(omega, 'omega')
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.sin(ops.mul(x, this.omega))
+  }
+}
+
+/**
+ * A layer of SIREN (Sitzmann et al. 2020): sin(ω·(W·x + b)). Weights are uniform in ±√(6/in)/ω, in the
+ * network's first layer (`first`) in ±1/in; the bias is as in Linear.
+ */
+export class SineLinear extends Module {
+  readonly weight: Tensor
+  readonly bias: Tensor | null
+  readonly omega: number
+
+  constructor(
+    readonly inFeatures: number,
+    readonly outFeatures: number,
+    {
+      omega = 30,
+      first = false,
+      ...options
+    }: WeightOptions & { omega?: number; first?: boolean } = {},
+  ) {
+    super()
+    checkInteger(inFeatures, 'inFeatures', 1)
+    checkInteger(outFeatures, 'outFeatures', 1)
+    this.omega = checkNumber(omega, 'omega', Number.MIN_VALUE)
+    const { weight, bias } = initialised([outFeatures, inFeatures], options)
+    const bound = first ? 1 / inFeatures : Math.sqrt(6 / inFeatures) / omega
+    this.weight = uniform(weight, -bound, bound, options.generator)
+    this.bias = bias
+  }
+
+  forward(x: Tensor): Tensor {
+    return ops.sin(ops.mul(ops.linear(x, this.weight, this.bias), this.omega))
   }
 }
 

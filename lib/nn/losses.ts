@@ -1,11 +1,28 @@
 /** Losses. Each gives a scalar, the mean by default. */
 
-import { mean, square, sub, sum } from '../autograd/ops/index.js'
-import { checkChoice } from '../engine/check.js'
-import { ShapeError } from '../engine/errors.js'
+import {
+  abs,
+  add,
+  div,
+  eq,
+  gt,
+  maximum,
+  mean,
+  minimum,
+  mul,
+  neg,
+  norm,
+  square,
+  sub,
+  sum,
+  where,
+} from '../autograd/ops/index.js'
+import type { CrossEntropyOptions } from '../autograd/ops/softmax.js'
+import { checkChoice, checkNumber } from '../engine/check.js'
+import { ArgumentError, DTypeError, ShapeError } from '../engine/errors.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
-import type { Tensor } from '../tensor/tensor.js'
+import { Tensor } from '../tensor/tensor.js'
 
 export { type CrossEntropyOptions, crossEntropy } from '../autograd/ops/softmax.js'
 
@@ -50,10 +67,159 @@ export function bceWithLogits(
 }
 
 /**
- * KL(target ‖ x) of log-probabilities: Σ exp(target)·(target − x) over the last axis, mean over rows.
- * Both in log space, unlike PyTorch's default.
+ * KL(target ‖ x) of log-probabilities: Σ target·(log target − x).
+ *
+ * @param options `logTarget` (true by default, unlike PyTorch): whether the target is in log space
+ *   too; `reduction` 'batchMean' (default): Σ over the last axis, mean over the rest
  */
-export function klDiv(input: ArrayLike, goal: ArrayLike): Tensor {
+export function klDiv(
+  input: ArrayLike,
+  goal: ArrayLike,
+  { logTarget = true, reduction = 'batchMean' as Reduction | 'batchMean' } = {},
+): Tensor {
   const [x, target] = pairOf(input, goal)
-  return mean(sum(target.exp().mul(sub(target, x)), -1))
+  // 0·log 0 is 0.
+  const terms = logTarget
+    ? target.exp().mul(sub(target, x))
+    : where(eq(target, 0), 0, target.mul(sub(where(eq(target, 0), 1, target).log(), x)))
+  return reduction === 'batchMean' ? mean(sum(terms, -1)) : reduced(terms, reduction)
+}
+
+/** |x − target|. */
+export function l1Loss(
+  input: ArrayLike,
+  goal: ArrayLike,
+  { reduction = 'mean' as Reduction } = {},
+): Tensor {
+  const [x, target] = pairOf(input, goal)
+  return reduced(abs(sub(x, target)), reduction)
+}
+
+/** ½d²/β where |d| = |x − target| < β, else |d| − β/2 (Girshick 2015). */
+export function smoothL1Loss(
+  input: ArrayLike,
+  goal: ArrayLike,
+  { beta = 1, reduction = 'mean' as Reduction } = {},
+): Tensor {
+  checkNumber(beta, 'beta', 0, Number.MAX_VALUE)
+  if (beta === 0) return l1Loss(input, goal, { reduction })
+  return mul(huberLoss(input, goal, { delta: beta, reduction }), 1 / beta)
+}
+
+/** ½d² where |d| = |x − target| < δ, else δ(|d| − δ/2) (Huber 1964). */
+export function huberLoss(
+  input: ArrayLike,
+  goal: ArrayLike,
+  { delta = 1, reduction = 'mean' as Reduction } = {},
+): Tensor {
+  checkNumber(delta, 'delta', Number.MIN_VALUE, Number.MAX_VALUE)
+  const [x, target] = pairOf(input, goal)
+  const distance = abs(sub(x, target))
+  const near = minimum(distance, delta)
+  // ½near² + δ(|d| − near): the second part is zero inside.
+  return reduced(add(mul(square(near), 0.5), mul(sub(distance, near), delta)), reduction)
+}
+
+/** −(target·log x + (1 − target)·log(1 − x)) of probabilities; logarithms are at least −100. */
+export function bceLoss(
+  input: ArrayLike,
+  goal: ArrayLike,
+  { reduction = 'mean' as Reduction } = {},
+): Tensor {
+  const [x, target] = pairOf(input, goal)
+  const bounded = (p: Tensor) => maximum(p.log(), -100)
+  const complement = sub(1, target)
+  return reduced(neg(add(mul(target, bounded(x)), mul(complement, bounded(sub(1, x))))), reduction)
+}
+
+/**
+ * −w[t]·x[t] of log-probabilities and class numbers.
+ *
+ * @param input log-probabilities [n, classes]
+ * @param goal int32 [n]
+ * @param options as those of crossEntropy
+ */
+export function nllLoss(
+  input: ArrayLike,
+  goal: ArrayLike,
+  options: Omit<CrossEntropyOptions, 'labelSmoothing'> = {},
+): Tensor {
+  const { ignoreIndex = -100, reduction = 'mean' } = options
+  checkChoice(reduction, 'reduction', ['mean', 'sum', 'none'])
+  const x = toTensor(input, 'input')
+  const targets = toTensor(goal, 'target')
+  const [n, classes] = x.shape as [number, number]
+  if (x.rank !== 2 || targets.rank !== 1 || targets.shape[0] !== n) {
+    throw new ShapeError(
+      `nllLoss needs log-probabilities [n, classes] and targets [n], got ${shownShape(x.shape)} and ${shownShape(targets.shape)}`,
+    )
+  }
+  if (targets.dtype !== 'int32') {
+    throw new DTypeError(`'target' has dtype ${targets.dtype}, expected int32`)
+  }
+  const weights = options.weight ? toTensor(options.weight, 'weight').to('float64') : null
+  if (weights && !sameShape(weights.shape, [classes])) {
+    throw new ShapeError(`'weight' has shape ${shownShape(weights.shape)}, expected [${classes}]`)
+  }
+  const list = targets.toArray() as number[]
+  const values = weights ? (weights.toArray() as number[]) : null
+  const factors = new Float64Array(n * classes)
+  let total = 0
+  for (const [i, target] of list.entries()) {
+    if (target === ignoreIndex) continue
+    if (target < 0 || target >= classes) {
+      throw new ArgumentError(`expected classes in [0, ${classes - 1}] but got ${target}`)
+    }
+    const weight = values ? (values[target] as number) : 1
+    factors[i * classes + target] = -weight
+    total += weight
+  }
+  // Multiplying by zero would turn an infinite log-probability of another class into NaN.
+  const mask = Tensor.from({ data: factors, shape: [n, classes] })
+  const rows = sum(where(eq(mask, 0), 0, mul(x, mask.to(x.dtype))), 1)
+  if (reduction === 'none') return rows
+  return reduction === 'sum' ? sum(rows) : mul(sum(rows), 1 / total)
+}
+
+/** a·b / max(‖a‖·‖b‖, eps) along an axis. */
+export function cosineSimilarity(a: ArrayLike, b: ArrayLike, axis = -1, eps = 1e-8): Tensor {
+  const [x, y] = pairOf(a, b)
+  return div(sum(mul(x, y), axis), maximum(mul(norm(x, axis), norm(y, axis)), eps))
+}
+
+/**
+ * 1 − cos(a, b) for pairs that belong together (label 1), max(0, cos(a, b) − margin) for those that
+ * do not (label −1).
+ *
+ * @param a [n, width]
+ * @param b like a
+ * @param labels [n], 1 or −1
+ */
+export function cosineEmbeddingLoss(
+  a: ArrayLike,
+  b: ArrayLike,
+  labels: ArrayLike,
+  { margin = 0, reduction = 'mean' as Reduction } = {},
+): Tensor {
+  const cosine = cosineSimilarity(a, b)
+  const signs = toTensor(labels, 'labels')
+  if (!sameShape(signs.shape, cosine.shape)) {
+    throw new ShapeError(
+      `'labels' has shape ${shownShape(signs.shape)}, expected ${shownShape(cosine.shape)}`,
+    )
+  }
+  return reduced(where(gt(signs, 0), sub(1, cosine), maximum(sub(cosine, margin), 0)), reduction)
+}
+
+/** max(0, ‖anchor − positive‖ − ‖anchor − negative‖ + margin) over the last axis. */
+export function tripletMarginLoss(
+  anchor: ArrayLike,
+  positive: ArrayLike,
+  negative: ArrayLike,
+  { margin = 1, reduction = 'mean' as Reduction } = {},
+): Tensor {
+  const [a, p] = pairOf(anchor, positive)
+  const n = pairOf(anchor, negative)[1]
+  const distance = (x: Tensor) => norm(add(sub(a, x), 1e-6), -1)
+  return reduced(maximum(add(sub(distance(p), distance(n)), margin), 0), reduction)
 }

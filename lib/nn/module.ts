@@ -114,6 +114,42 @@ export abstract class Module {
     }
   }
 
+  children(): Module[] {
+    return [...this.namedChildren()].map(([, module]) => module)
+  }
+
+  /** This module and all below. */
+  modules(): Module[] {
+    return [...this.namedModules()].map(([, module]) => module)
+  }
+
+  /**
+   * The module at a path as `namedModules` gives it; '' is this one.
+   *
+   * @throws ArgumentError where there is none
+   */
+  getModule(path: string): Module {
+    for (const [name, module] of this.namedModules()) if (name === path) return module
+    return wrong(
+      'path',
+      `one of ${[...this.namedModules()].map(([name]) => name).join(', ')}`,
+      path,
+    )
+  }
+
+  /** Calls `fn` with every module below, children first, and then with this one. */
+  apply(fn: (module: Module) => void): this {
+    for (const child of this.children()) child.apply(fn)
+    fn(this)
+    return this
+  }
+
+  /** Lets all parameters here and below be trained, or freezes them. */
+  requireGrad(required = true): this {
+    for (const x of this.parameters()) x.requireGrad(required)
+    return this
+  }
+
   *#tensors(): IterableIterator<[string, Tensor]> {
     for (const [path, module] of this.namedModules()) {
       for (const [name, value] of Object.entries(module)) {

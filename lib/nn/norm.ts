@@ -1,12 +1,13 @@
 /** Normalisation layers; names, defaults and initial values are PyTorch's. */
 
-import { batchNorm, layerNorm, rmsNorm } from '../autograd/ops/index.js'
+import { add, batchNorm, layerNorm, mul, reshape, rmsNorm } from '../autograd/ops/index.js'
 import { copyInto } from '../autograd/ops/memory.js'
 import { noGrad } from '../autograd/tape.js'
-import { checkInteger, checkNumber } from '../engine/check.js'
+import { checkInteger, checkNumber, wrong } from '../engine/check.js'
+import { ShapeError } from '../engine/errors.js'
 import { ones, zeros } from '../tensor/create.js'
 import { scope } from '../tensor/scope.js'
-import { checkShape, type Shape } from '../tensor/shape.js'
+import { checkShape, type Shape, shownShape } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { buffer, Module, parameter } from './module.js'
 
@@ -60,6 +61,44 @@ export class RMSNorm extends Module {
   forward(x: Tensor): Tensor {
     const eps = this.#eps === undefined ? {} : { eps: this.#eps }
     return rmsNorm(x, this.weight, { shape: this.#shape, ...eps })
+  }
+}
+
+/**
+ * Group norm (Wu & He 2018) of [n, channels, …]: the statistics go over groups of adjacent channels
+ * and all positions. One group is layer norm, as many as channels instance norm.
+ */
+export class GroupNorm extends Module {
+  readonly weight: Tensor | null
+  readonly bias: Tensor | null
+  readonly #eps: number
+
+  constructor(
+    readonly groups: number,
+    readonly channels: number,
+    { eps = 1e-5, affine = true } = {},
+  ) {
+    super()
+    checkInteger(groups, 'groups', 1)
+    checkInteger(channels, 'channels', 1)
+    if (channels % groups !== 0) wrong('groups', `a divisor of ${channels} channels`, groups)
+    this.#eps = checkNumber(eps, 'eps', 0)
+    this.weight = affine ? parameter(ones([channels])) : null
+    this.bias = affine ? parameter(zeros([channels])) : null
+  }
+
+  forward(x: Tensor): Tensor {
+    if (x.rank < 2 || x.shape[1] !== this.channels) {
+      throw new ShapeError(
+        `'x' has shape ${shownShape(x.shape)}, expected [n, ${this.channels}, …]`,
+      )
+    }
+    const n = x.shape[0] as number
+    const rows = reshape(x, [n * this.groups, x.size / Math.max(n * this.groups, 1)])
+    const y = reshape(layerNorm(rows, null, null, { eps: this.#eps }), x.shape)
+    if (!this.weight || !this.bias) return y
+    const wide = [this.channels, ...x.shape.slice(2).map(() => 1)]
+    return add(mul(y, reshape(this.weight, wide)), reshape(this.bias, wide))
   }
 }
 

@@ -23,6 +23,8 @@ void register_optim(Exports& exports);
 void register_probe(Exports& exports);
 void register_random(Exports& exports);
 void register_reduce(Exports& exports);
+void register_scan(Exports& exports);
+void register_spiking(Exports& exports);
 
 namespace {
 
@@ -95,6 +97,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   register_probe(exports);
   register_random(exports);
   register_reduce(exports);
+  register_scan(exports);
+  register_spiking(exports);
   return object;
 }
 

@@ -22,7 +22,9 @@
   X(panel, scalar)             \
   X(probe, scalar)             \
   X(random, scalar)            \
-  X(reduce, scalar)
+  X(reduce, scalar)            \
+  X(scan, scalar)              \
+  X(spiking, scalar)
 
 #if defined(__x86_64__)
 #define PALIMPSEST_SPECIAL(X) \
@@ -53,7 +55,11 @@
   X(random, avx2)             \
   X(random, avx512)           \
   X(reduce, avx2)             \
-  X(reduce, avx512)
+  X(reduce, avx512)           \
+  X(scan, avx2)               \
+  X(scan, avx512)             \
+  X(spiking, avx2)            \
+  X(spiking, avx512)
 #elif defined(__aarch64__)
 #define PALIMPSEST_SPECIAL(X) \
   X(attention, neon)          \
@@ -67,7 +73,9 @@
   X(panel, neon)              \
   X(probe, neon)              \
   X(random, neon)             \
-  X(reduce, neon)
+  X(reduce, neon)             \
+  X(scan, neon)               \
+  X(spiking, neon)
 #else
 #define PALIMPSEST_SPECIAL(X)
 #endif

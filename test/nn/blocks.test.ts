@@ -1,5 +1,13 @@
 import { test } from 'tap'
-import { grad, gradcheck, ShapeError, type Tensor as T, Tensor, tensor } from '../../lib/index.js'
+import {
+  ArgumentError,
+  grad,
+  gradcheck,
+  ShapeError,
+  type Tensor as T,
+  Tensor,
+  tensor,
+} from '../../lib/index.js'
 import * as nn from '../../lib/nn/index.js'
 import { fixture, gradcheckTwice, relativeError, waves } from '../fixtures.js'
 
@@ -55,6 +63,12 @@ const layers: Record<string, [make: () => nn.Module, shape: number[], passes?: n
     },
     [4, 3, 5, 4],
   ],
+  groupNorm: [() => new nn.GroupNorm(2, 6), [2, 6, 3, 2]],
+  convTranspose2d: [
+    () => new nn.ConvTranspose2d(4, 6, 3, { stride: 2, padding: 1, outputPadding: 1, groups: 2 }),
+    [2, 4, 4, 3],
+  ],
+  depthwise: [() => new nn.Conv2d(6, 6, 3, { padding: 1, groups: 6 }), [2, 6, 5, 4]],
   attention: [() => attention(), [2, 6, 12]],
   'attention, causal and padded': [() => attention(true), [2, 6, 12]],
   'attention to a context': [() => attention(), [2, 6, 12]],
@@ -177,6 +191,25 @@ const functions: Record<string, [fn: (...x: T[]) => T, inputs: T[]]> = {
   ],
   'attention, packed': [(x) => nn.packedAttention(x, 2, { causal: true }), [some([2, 3, 12])]],
   geluTanh: [(x) => nn.geluTanh(x), [some([5])]],
+  convTranspose2d: [
+    (x, w, b) => nn.convTranspose2d(x, w, b, { stride: 2, padding: 1 }),
+    [some([1, 2, 3, 2]), some([2, 1, 3, 3], 2), some([1], 3)],
+  ],
+  selectiveScan: [
+    (u, delta, a, b, c, d) => nn.selectiveScan(u, delta, a, b, c, d),
+    [
+      some([1, 3, 2]),
+      some([1, 3, 2], 2).abs(),
+      some([2, 2], 3).abs().neg(),
+      some([1, 3, 2], 4),
+      some([1, 3, 2], 5),
+      some([2], 6),
+    ],
+  ],
+  causalConv1d: [
+    (x, w, b) => nn.causalConv1d(x, w, b),
+    [some([2, 3, 2]), some([2, 2], 2), some([2], 3)],
+  ],
 }
 
 for (const [name, [fn, inputs]] of Object.entries(functions)) {
@@ -214,6 +247,62 @@ test('attention over many tiles equals the definition', async (t) => {
       t.ok(error < 1e-12, `gradient ${i}: ${error}`)
     })
   }
+})
+
+test('losses as in PyTorch', async (t) => {
+  const target = waves([4, 5], 41)
+  const probabilities = target.add(1).div(2)
+  const labels = tensor([0, 3, -100, 4], { dtype: 'int32' })
+  const weight = waves([5], 42).abs().add(0.1)
+  const signs = tensor([1, -1, -1, 1], { dtype: 'float64' })
+  const losses: Record<string, (x: T) => T> = {
+    l1Loss: (x) => nn.l1Loss(x, target),
+    smoothL1Loss: (x) => nn.smoothL1Loss(x, target, { beta: 0.7 }),
+    huberLoss: (x) => nn.huberLoss(x, target, { delta: 0.7 }),
+    bceLoss: (x) => nn.bceLoss(x.sigmoid(), probabilities),
+    bceWithLogits: (x) => nn.bceWithLogits(x, probabilities),
+    nllLoss: (x) => nn.nllLoss(x.logSoftmax(1), labels, { weight }),
+    klDiv: (x) => nn.klDiv(x.logSoftmax(1), probabilities.softmax(1), { logTarget: false }),
+    cosineEmbeddingLoss: (x) => nn.cosineEmbeddingLoss(x, target, signs, { margin: -0.2 }),
+    tripletMarginLoss: (x) => nn.tripletMarginLoss(x, target, probabilities, { margin: 2 }),
+  }
+  for (const [name, loss] of Object.entries(losses)) {
+    const x = waves([4, 5], 40, 2).requireGrad()
+    const value = loss(x)
+    value.backward()
+    const expected = cases[name] as Case
+    t.ok(Math.abs(value.item() / (expected.y[0] as number) - 1) < 1e-8, name)
+    const error = relativeError(x.grad?.data as Float64Array, expected.x)
+    t.ok(error < 1e-8, `${name}: gradient, ${error}`)
+    t.same(loss(waves([4, 5], 40, 2)).shape, [])
+  }
+  const rows = nn.nllLoss(waves([4, 5], 40).logSoftmax(1), labels, { reduction: 'none' })
+  t.equal(rows.select(0, 2).item(), 0)
+  t.throws(() => nn.nllLoss(waves([1, 5], 40), tensor([5], { dtype: 'int32' })), ArgumentError)
+  t.throws(() => nn.l1Loss(waves([2], 1), waves([3], 1)), ShapeError)
+})
+
+test('selective scan as in PyTorch', async (t) => {
+  const leaves = [
+    waves([2, 37, 5], 40),
+    waves([2, 37, 5], 41).abs().mul(0.5),
+    waves([5, 3], 42).abs().mul(-2),
+    waves([2, 37, 3], 43),
+    waves([2, 37, 3], 44),
+    waves([5], 45),
+  ].map((x) => x.requireGrad()) as [T, T, T, T, T, T]
+  const y = nn.selectiveScan(...leaves)
+  y.mul(waves(y.shape, 46)).sum().backward()
+  const expected = cases['selectiveScan'] as Case
+  t.ok(relativeError(y.data as Float64Array, expected.y) < 1e-8)
+  leaves.forEach((leaf, i) => {
+    const error = relativeError(leaf.grad?.data as Float64Array, expected.parameters[i] as number[])
+    t.ok(error < 1e-8, `gradient ${i}: ${error}`)
+  })
+  t.throws(
+    () => nn.selectiveScan(leaves[0], leaves[1], leaves[2], leaves[3], leaves[5]),
+    ShapeError,
+  )
 })
 
 test('batch norm: chosen statistics, modes', async (t) => {

@@ -8,8 +8,10 @@ import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { type Shape, shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
+import { add } from './elementwise.js'
 import { contiguous } from './memory.js'
 import { sum } from './reductions.js'
+import { reshape } from './views.js'
 
 /** One number for both directions, or [vertical, horizontal]. */
 export type Pair = number | readonly [number, number]
@@ -172,6 +174,71 @@ function towardsWeight(x: Tensor, g: Tensor, shape: Shape, geometry: Geometry): 
     x.requiresGrad ? towardsInput(h, g, x.shape, geometry) : null,
     g.requiresGrad ? convolve(x, h, null, geometry) : null,
   ])
+}
+
+/** Options of convTranspose2d. */
+export interface ConvTranspose2dOptions extends Conv2dOptions {
+  /** Added to the output's extent below and to the right, less than the stride or dilation; 0. */
+  outputPadding?: Pair
+}
+
+/**
+ * The transpose of `conv2d` (the gradient of its input), which spreads every pixel over a window:
+ * output extent = (in − 1)·stride − 2·padding + dilation·(kernel − 1) + outputPadding + 1.
+ *
+ * @param images x, [n, in, h, w]
+ * @param kernels weight, [in, out/groups, kh, kw]
+ * @param offsets bias, [out], or null
+ */
+export function convTranspose2d(
+  images: ArrayLike,
+  kernels: ArrayLike,
+  offsets: ArrayLike | null = null,
+  options: ConvTranspose2dOptions = {},
+): Tensor {
+  const { stride = 1, padding = 0, dilation = 1, groups = 1, outputPadding = 0 } = options
+  const x = toTensor(images, 'images')
+  const weight = toTensor(kernels, 'kernels')
+  const bias = offsets && toTensor(offsets, 'offsets')
+  checkImages(x)
+  checkInteger(groups, 'groups', 1)
+  const channels = (weight.shape[1] as number) * groups
+  if (
+    weight.rank !== 4 ||
+    weight.shape[0] !== x.shape[1] ||
+    (weight.shape[0] as number) % groups !== 0
+  ) {
+    throw new ShapeError(
+      `a weight of shape ${shownShape(weight.shape)} in ${groups} groups does not fit an input of shape ${shownShape(x.shape)}`,
+    )
+  }
+  if (bias && (bias.rank !== 1 || bias.shape[0] !== channels)) {
+    throw new ShapeError(`'bias' has shape ${shownShape(bias.shape)}, expected [${channels}]`)
+  }
+  if (weight.dtype !== x.dtype || (bias && bias.dtype !== x.dtype)) {
+    throw new DTypeError(`'weight' has dtype ${weight.dtype} and 'x' ${x.dtype}: they must agree`)
+  }
+  const steps = pair(stride, 'stride', 1)
+  const edges = pair(padding, 'padding', 0)
+  const spread = pair(dilation, 'dilation', 1)
+  const extra = pair(outputPadding, 'outputPadding', 0)
+  const kernel = [weight.shape[2] as number, weight.shape[3] as number] as const
+  const extents = ([0, 1] as const).map((i) => {
+    if (extra[i] >= Math.max(steps[i], spread[i])) {
+      wrong('outputPadding', 'less than the stride or the dilation', outputPadding)
+    }
+    const extent =
+      ((x.shape[2 + i] as number) - 1) * steps[i] -
+      2 * edges[i] +
+      spread[i] * (kernel[i] - 1) +
+      extra[i] +
+      1
+    if (extent < 1) throw new ShapeError(`the output would have an extent of ${extent}`)
+    return extent
+  })
+  const geometry = { window: [kernel, steps, edges, spread], groups, y: x.shape }
+  const y = towardsInput(weight, x, [x.shape[0] as number, channels, ...extents], geometry)
+  return bias ? add(y, reshape(bias, [channels, 1, 1])) : y
 }
 
 const poolWindow = (kernel: Pair, { stride, padding = 0 }: WindowOptions): Window => [

@@ -16,6 +16,8 @@
 #include "palimpsest/kernels/probe.h"
 #include "palimpsest/kernels/random.h"
 #include "palimpsest/kernels/reduce.h"
+#include "palimpsest/kernels/scan.h"
+#include "palimpsest/kernels/spiking.h"
 
 namespace palimpsest {
 
@@ -37,6 +39,8 @@ struct KernelTable {
   ProbeKernels probe;
   RandomKernels random;
   ReduceKernels reduce;
+  ScanKernels scan;
+  SpikingKernels spiking;
 };
 
 // The best variants for a level that this machine has.

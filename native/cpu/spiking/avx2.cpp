@@ -1,0 +1,3 @@
+// Row kernels for avx2.
+#define PALIMPSEST_LEVEL avx2
+#include "cpu/spiking/kernels.inl"

@@ -1,0 +1,3 @@
+// Row kernels for avx512.
+#define PALIMPSEST_LEVEL avx512
+#include "cpu/spiking/kernels.inl"

@@ -1,0 +1,3 @@
+// Row kernels for neon.
+#define PALIMPSEST_LEVEL neon
+#include "cpu/spiking/kernels.inl"
