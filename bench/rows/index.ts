@@ -1,5 +1,6 @@
 /** All rows, one line a family. */
 
+import { rows as continual } from './continual.js'
 import { rows as matmul } from './matmul.js'
 import { rows as optim } from './optim.js'
 import { rows as orthogonalize } from './orthogonalize.js'
@@ -7,4 +8,11 @@ import { rows as random } from './random.js'
 import type { RowMaker } from './row.js'
 import { rows as train } from './train.js'
 
-export const rows: RowMaker[] = [...matmul, ...orthogonalize, ...optim, ...random, ...train]
+export const rows: RowMaker[] = [
+  ...continual,
+  ...matmul,
+  ...orthogonalize,
+  ...optim,
+  ...random,
+  ...train,
+]

@@ -12,7 +12,7 @@ export interface Row {
   /** The fewest FLOPs that the work needs, or bytes where the limit is a bandwidth. */
   work: number
   limit: Limit
-  run: () => void
+  run: () => unknown
   /** Relative error against float64 (Frobenius), where that has a meaning. */
   error?: () => number
   /** Gives memory back that tensors alone do not hold. */
