@@ -1,16 +1,23 @@
 /** From rows of a dataset to a batch. */
 
-import { subset } from '../data/dataset.js'
+import { gather } from '../tensor/indexing.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Batch, TaskDataset } from './strategy.js'
 
+/** Inputs and labels as tensors over the dataset's own memory. */
+const tensorsOf = ({ inputs, labels, shape }: TaskDataset) => ({
+  inputs: Tensor.from({ data: inputs, shape: [labels.length, ...shape] }),
+  targets: Tensor.from({ data: labels, shape: [labels.length] }),
+})
+
 /** The given rows; `task` is the label of those that the dataset does not label itself. */
 export function batchOf(data: TaskDataset, rows: Int32Array, task: number): Batch {
-  const part = subset(data, rows)
+  const { inputs, targets } = tensorsOf(data)
+  const index = Tensor.from({ data: rows, shape: [rows.length] })
   const { tasks } = data
   return {
-    inputs: Tensor.from({ data: part.inputs, shape: [rows.length, ...data.shape] }),
-    targets: Tensor.from({ data: part.labels, shape: [rows.length] }),
+    inputs: gather(inputs, 0, index),
+    targets: gather(targets, 0, index),
     tasks: tasks
       ? Int32Array.from(rows, (row) => tasks[row] as number)
       : new Int32Array(rows.length).fill(task),
@@ -19,7 +26,6 @@ export function batchOf(data: TaskDataset, rows: Int32Array, task: number): Batc
 
 /** All of a dataset as one batch over its own memory. */
 export const wholeBatch = (data: TaskDataset, task: number): Batch => ({
-  inputs: Tensor.from({ data: data.inputs, shape: [data.labels.length, ...data.shape] }),
-  targets: Tensor.from({ data: data.labels, shape: [data.labels.length] }),
+  ...tensorsOf(data),
   tasks: data.tasks ?? new Int32Array(data.labels.length).fill(task),
 })

@@ -2,6 +2,7 @@
 
 import { checkInteger, wrong } from '../engine/check.js'
 import type { Generator } from '../random/generator.js'
+import { gather } from '../tensor/indexing.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { StateValue } from './state.js'
 import type { Batch } from './strategy.js'
@@ -71,25 +72,15 @@ export class Reservoir {
     if (size === 0 || !this.#inputs) return null
     const count = Math.min(n, size)
     const slots = chosen(size, count, generator)
-    const width = this.#inputs.length / this.capacity
-    const inputs = Tensor.empty([count, ...this.#shape])
-    const targets = new Int32Array(count)
-    const tasks = new Int32Array(count)
-    const outputs = this.#logits ? this.#logits.length / this.capacity : 0
-    const logits = this.#logits && Tensor.empty([count, outputs])
-    slots.forEach((slot, row) => {
-      inputs.array.set(
-        (this.#inputs as Float32Array).subarray(slot * width, (slot + 1) * width),
-        row * width,
-      )
-      targets[row] = this.#targets[slot] as number
-      tasks[row] = this.#tasks[slot] as number
-      logits?.array.set(
-        (this.#logits as Float32Array).subarray(slot * outputs, (slot + 1) * outputs),
-        row * outputs,
-      )
-    })
-    return { inputs, targets: Tensor.from({ data: targets, shape: [count] }), tasks, logits }
+    const index = Tensor.from({ data: Int32Array.from(slots), shape: [count] })
+    const rows = (data: Float32Array | Int32Array, shape: readonly number[]) =>
+      gather(Tensor.from({ data, shape: [this.capacity, ...shape] }), 0, index)
+    return {
+      inputs: rows(this.#inputs, this.#shape),
+      targets: rows(this.#targets, []),
+      tasks: Int32Array.from(slots, (slot) => this.#tasks[slot] as number),
+      logits: this.#logits && rows(this.#logits, [this.#logits.length / this.capacity]),
+    }
   }
 
   state(): StateValue {

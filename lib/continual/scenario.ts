@@ -15,6 +15,9 @@ import { type Dataset, subset } from '../data/dataset.js'
 import { checkChoice, checkInteger, checkNumber, wrong } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import { Generator } from '../random/generator.js'
+import { gather } from '../tensor/indexing.js'
+import { scope } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
 import { rotateImages } from './rotate.js'
 
 export const settings = ['task', 'domain', 'class'] as const
@@ -192,12 +195,10 @@ export function permuted(
 }
 
 function reorder(inputs: Float32Array, order: Int32Array): Float32Array {
-  const width = order.length
-  const out = new Float32Array(inputs.length)
-  for (let row = 0; row < inputs.length; row += width) {
-    for (let i = 0; i < width; i++) out[row + i] = inputs[row + (order[i] as number)] as number
-  }
-  return out
+  const rows = Tensor.from({ data: inputs, shape: [inputs.length / order.length, order.length] })
+  return scope(
+    () => gather(rows, 1, Tensor.from({ data: order, shape: [order.length] })).data,
+  ) as Float32Array
 }
 
 /** Options of rotated(). */

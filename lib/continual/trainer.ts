@@ -110,6 +110,9 @@ function derived(seed: number, ...keys: (string | number)[]): number {
   return ((high >>> 0) % 2 ** 20) * 2 ** 32 + (low >>> 0)
 }
 
+/** Test examples kept between measurements, in bytes. */
+const keptTestBytes = 64e6
+
 /** Trains a model on a stream of experiences. */
 export class Trainer {
   readonly context: Context
@@ -120,6 +123,8 @@ export class Trainer {
   /** What layers draw from: where they took the default generator, and where that of their weights. */
   readonly #draws: Generator
   readonly #weights: Generator
+  readonly #tests = new Map<number, Dataset>()
+  #testBytes = 0
   #untrained: (number | null)[] | null = null
   #epochLoss = { sum: 0, steps: 0 }
   #seconds = 0
@@ -340,13 +345,24 @@ export class Trainer {
     return accuracies
   }
 
+  /** Test examples are made once while they fit, else whenever they are asked for. */
+  #testData(experience: Experience): Dataset {
+    const kept = this.#tests.get(experience.index)
+    if (kept) return kept
+    const name = `scenario.experiences[${experience.index}].test()`
+    const data = checkDataset(experience.test(), name)
+    const { byteLength } = data.inputs
+    if (this.#testBytes + byteLength <= keptTestBytes) {
+      this.#testBytes += byteLength
+      this.#tests.set(experience.index, data)
+    }
+    return data
+  }
+
   /** The model's accuracy now on an experience's test examples. */
   accuracy(experience: Experience): number {
     const { context: c } = this
-    const data: Dataset = checkDataset(
-      experience.test(),
-      `scenario.experiences[${experience.index}].test()`,
-    )
+    const data = this.#testData(experience)
     const n = data.labels.length
     const columns = c.answerColumns(experience.index)
     const training = c.model.training
