@@ -1,11 +1,13 @@
 /** All rows, one line a family. */
 
 import { rows as continual } from './continual.js'
+import { rows as masks } from './masks.js'
 import { rows as matmul } from './matmul.js'
 import { rows as optim } from './optim.js'
 import { rows as orthogonalize } from './orthogonalize.js'
 import { rows as random } from './random.js'
 import type { RowMaker } from './row.js'
+import { rows as selection } from './selection.js'
 import { rows as train } from './train.js'
 
 export const rows: RowMaker[] = [
@@ -14,5 +16,7 @@ export const rows: RowMaker[] = [
   ...orthogonalize,
   ...optim,
   ...random,
+  ...selection,
+  ...masks,
   ...train,
 ]

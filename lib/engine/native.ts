@@ -112,6 +112,17 @@ export interface Native {
   // linalg.cpp
   matmul: Binding
   matmulAsync: AsyncBinding
+  // masks.cpp
+  select: Binding
+  selectAsync: AsyncBinding
+  sortRows: Binding
+  maskLogic: Binding
+  maskCount: Binding
+  maskPack: Binding
+  maskUnpack: Binding
+  maskApply: Binding
+  maskNm: Binding
+  maskCarry: Binding
   // nn.cpp
   softmax: Binding
   softmaxBackward: Binding

@@ -17,6 +17,7 @@ void register_embedding(Exports& exports);
 void register_indexing(Exports& exports);
 void register_io(Exports& exports);
 void register_linalg(Exports& exports);
+void register_masks(Exports& exports);
 void register_nn(Exports& exports);
 void register_norm(Exports& exports);
 void register_optim(Exports& exports);
@@ -91,6 +92,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   register_indexing(exports);
   register_io(exports);
   register_linalg(exports);
+  register_masks(exports);
   register_nn(exports);
   register_norm(exports);
   register_optim(exports);

@@ -16,6 +16,7 @@
   X(embedding, scalar)         \
   X(gemm, scalar)              \
   X(indexing, scalar)          \
+  X(masks, scalar)             \
   X(nn, scalar)                \
   X(norm, scalar)              \
   X(optim, scalar)             \
@@ -23,6 +24,7 @@
   X(probe, scalar)             \
   X(random, scalar)            \
   X(reduce, scalar)            \
+  X(selection, scalar) \
   X(scan, scalar)              \
   X(spiking, scalar)
 
@@ -40,6 +42,8 @@
   X(gemm, avx512)             \
   X(gemm, avx512bf16)         \
   X(gemm, amx)                \
+  X(masks, avx2)              \
+  X(masks, avx512)            \
   X(nn, avx2)                 \
   X(nn, avx512)               \
   X(norm, avx2)               \
@@ -56,6 +60,8 @@
   X(random, avx512)           \
   X(reduce, avx2)             \
   X(reduce, avx512)           \
+  X(selection, avx2)          \
+  X(selection, avx512) \
   X(scan, avx2)               \
   X(scan, avx512)             \
   X(spiking, avx2)            \
@@ -67,6 +73,7 @@
   X(elementwise, neon)        \
   X(embedding, neon)          \
   X(gemm, neon)               \
+  X(masks, neon)              \
   X(nn, neon)                 \
   X(norm, neon)               \
   X(optim, neon)              \
@@ -74,6 +81,7 @@
   X(probe, neon)              \
   X(random, neon)             \
   X(reduce, neon)             \
+  X(selection, neon) \
   X(scan, neon)               \
   X(spiking, neon)
 #else

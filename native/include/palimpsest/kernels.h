@@ -9,6 +9,7 @@
 #include "palimpsest/kernels/embedding.h"
 #include "palimpsest/kernels/gemm.h"
 #include "palimpsest/kernels/indexing.h"
+#include "palimpsest/kernels/masks.h"
 #include "palimpsest/kernels/nn.h"
 #include "palimpsest/kernels/norm.h"
 #include "palimpsest/kernels/optim.h"
@@ -17,6 +18,7 @@
 #include "palimpsest/kernels/random.h"
 #include "palimpsest/kernels/reduce.h"
 #include "palimpsest/kernels/scan.h"
+#include "palimpsest/kernels/selection.h"
 #include "palimpsest/kernels/spiking.h"
 
 namespace palimpsest {
@@ -31,6 +33,7 @@ struct KernelTable {
   EmbeddingKernels embedding;
   GemmKernels gemm;
   IndexingKernels indexing;
+  MaskKernels masks;
   NnKernels nn;
   NormKernels norm;
   OptimKernels optim;
@@ -40,6 +43,7 @@ struct KernelTable {
   RandomKernels random;
   ReduceKernels reduce;
   ScanKernels scan;
+  SelectionKernels selection;
   SpikingKernels spiking;
 };
 

@@ -1,0 +1,253 @@
+/** Packed masks: one bit an entry. */
+
+import { begin, number, view } from '../engine/call.js'
+import { wrong } from '../engine/check.js'
+import { ArgumentError, FormatError, ShapeError } from '../engine/errors.js'
+import { native } from '../engine/native.js'
+import { type ArrayLike, toTensor } from '../tensor/interop.js'
+import { checkShape, type Shape, sameShape, shownShape, sizeOf } from '../tensor/shape.js'
+import { Tensor } from '../tensor/tensor.js'
+
+// The numbers of MaskLogic in native/include/palimpsest/kernels/masks.h.
+const logic = { and: 0, or: 1, xor: 2, andNot: 3, not: 4 } as const
+
+/** Bytes of a mask: whole 64-bit words. */
+export const maskBytes = (entries: number): number => Math.ceil(entries / 64) * 8
+
+/** A mask's bytes as the engine sees them. */
+export const describeBits = (bits: Uint8Array) => ({
+  dtypeCode: 4,
+  offset: 0,
+  shape: [bits.length],
+  strides: [1],
+})
+
+/**
+ * A mask over a tensor's entries in row-major order, which never changes. Entry i is bit i mod 8 of
+ * byte ⌊i/8⌋ of `bits`; the bytes are filled up to whole 64-bit words with zeros. Saved in safetensors
+ * files as a U8 tensor of these bytes, with the shape in the metadata (`packMasks`).
+ */
+export class Mask {
+  readonly shape: Shape
+  /** The packed bits; do not write to them. */
+  readonly bits: Uint8Array
+  #count = -1
+
+  /**
+   * @param bits ⌈entries/64⌉·8 bytes, taken over without a copy where they begin at a multiple of 8
+   *   bytes; all off where missing
+   * @throws ShapeError where the length does not fit, FormatError where a bit beyond the entries is on
+   */
+  constructor(shape: Shape, bits?: Uint8Array) {
+    this.shape = checkShape(shape)
+    const bytes = maskBytes(this.size)
+    const given = bits ?? new Uint8Array(bytes)
+    if (!(given instanceof Uint8Array)) wrong('bits', 'a Uint8Array', bits)
+    if (given.length !== bytes) {
+      throw new ShapeError(
+        `'bits' has ${given.length} bytes, the shape ${shownShape(this.shape)} needs ${bytes}`,
+      )
+    }
+    this.bits = given.byteOffset % 8 === 0 ? given : given.slice()
+    for (let i = this.size; i < bytes * 8; i++) {
+      if (((this.bits[i >> 3] as number) >> (i & 7)) & 1) {
+        throw new FormatError(`bit ${i} is on in a mask of ${this.size} entries`)
+      }
+    }
+  }
+
+  /** Entries. */
+  get size(): number {
+    return sizeOf(this.shape)
+  }
+
+  /** Whether an entry, counted in row-major order, is on. */
+  at(index: number): boolean {
+    if (!(index >= 0 && index < this.size)) wrong('index', `an entry below ${this.size}`, index)
+    return (((this.bits[Math.floor(index / 8)] as number) >> (index % 8)) & 1) === 1
+  }
+
+  /** How many entries are on. */
+  count(): number {
+    if (this.#count < 0) {
+      begin()
+      view(describeBits(this.bits))
+      number(this.size)
+      this.#count = native.maskCount(this.bits) as number
+    }
+    return this.#count
+  }
+
+  /** The part of the entries that is on; 0 for an empty mask. */
+  density(): number {
+    return this.size === 0 ? 0 : this.count() / this.size
+  }
+
+  #combine(op: keyof typeof logic, other: Mask | null): Mask {
+    if (other !== null) {
+      if (!(other instanceof Mask)) wrong('mask', 'a Mask', other)
+      this.#sameShape(other.shape)
+    }
+    const out = new Mask(this.shape)
+    begin()
+    view(describeBits(this.bits))
+    if (other) view(describeBits(other.bits))
+    view(describeBits(out.bits))
+    number(logic[op])
+    number(this.size)
+    native.maskLogic(this.bits, other?.bits ?? null, out.bits)
+    return out
+  }
+
+  #sameShape(shape: Shape): void {
+    if (!sameShape(shape, this.shape)) {
+      throw new ShapeError(
+        `the mask has shape ${shownShape(this.shape)}, the other operand ${shownShape(shape)}`,
+      )
+    }
+  }
+
+  and(other: Mask): Mask {
+    return this.#combine('and', other)
+  }
+  or(other: Mask): Mask {
+    return this.#combine('or', other)
+  }
+  xor(other: Mask): Mask {
+    return this.#combine('xor', other)
+  }
+  /** On here and off there. */
+  andNot(other: Mask): Mask {
+    return this.#combine('andNot', other)
+  }
+  not(): Mask {
+    return this.#combine('not', null)
+  }
+
+  /** Whether shapes and bits are the same. */
+  equals(other: Mask): boolean {
+    return (
+      other instanceof Mask &&
+      sameShape(other.shape, this.shape) &&
+      Buffer.compare(this.bits, other.bits) === 0
+    )
+  }
+
+  /** A tensor of 0 and 1: bool by default. */
+  toTensor(
+    dtype: 'bool' | 'uint8' | 'float32' | 'float64' | 'bfloat16' | 'int32' = 'bool',
+  ): Tensor {
+    const y = Tensor.empty(this.shape, dtype === 'uint8' ? 'uint8' : 'bool')
+    begin()
+    view(describeBits(this.bits))
+    view(y)
+    native.maskUnpack(this.bits, y.array)
+    return y.to(dtype)
+  }
+
+  /** A new tensor with `x` where the mask is on, and 0 elsewhere (also where x is NaN). No gradient. */
+  apply(x: ArrayLike): Tensor {
+    const source = toTensor(x, 'x').detach()
+    return this.#applyInto(source, Tensor.empty(source.shape, source.dtype))
+  }
+
+  /** Zeroes the entries of a contiguous tensor that are off; returns it. */
+  applyInto(x: ArrayLike): Tensor {
+    const target = toTensor(x, 'x')
+    if (!target.contiguous)
+      throw new ShapeError("'x' is not contiguous and cannot be masked in place")
+    return this.#applyInto(target, target)
+  }
+
+  #applyInto(source: Tensor, target: Tensor): Tensor {
+    this.#sameShape(source.shape)
+    const dense = source.contiguous ? source : source.clone()
+    begin()
+    view(describeBits(this.bits))
+    view(dense)
+    view(target)
+    native.maskApply(this.bits, dense.array, target.array)
+    return target
+  }
+
+  /** The entries that are not zero; NaN counts as not zero. */
+  static fromTensor(x: ArrayLike): Mask {
+    const source = toTensor(x, 'x').detach()
+    const dense = source.contiguous ? source : source.clone()
+    const mask = new Mask(source.shape)
+    begin()
+    view(dense)
+    view(describeBits(mask.bits))
+    native.maskPack(dense.array, mask.bits)
+    return mask
+  }
+
+  /** All entries on. */
+  static full(shape: Shape): Mask {
+    return new Mask(shape).not()
+  }
+}
+
+/** The metadata key of a mask's shape in a safetensors file. */
+const shapeKey = (name: string) => `mask:${name}`
+
+/**
+ * Masks as tensors and metadata for `saveSafetensors`: each is a U8 tensor of its bytes under its name
+ * (entry i is bit i mod 8 of byte ⌊i/8⌋, filled up to whole 64-bit words with zeros), its shape stands
+ * as JSON in the metadata under `mask:<name>`.
+ */
+export function packMasks(masks: Readonly<Record<string, Mask>>): {
+  tensors: Record<string, Tensor>
+  metadata: Record<string, string>
+} {
+  const tensors: Record<string, Tensor> = {}
+  const metadata: Record<string, string> = {}
+  for (const [name, mask] of Object.entries(masks)) {
+    if (!(mask instanceof Mask)) wrong(`masks.${name}`, 'a Mask', mask)
+    tensors[name] = Tensor.from({ data: mask.bits, shape: [mask.bits.length] })
+    metadata[shapeKey(name)] = JSON.stringify(mask.shape)
+  }
+  return { tensors, metadata }
+}
+
+/**
+ * The masks among a file's tensors.
+ *
+ * @throws FormatError where shape and bytes do not fit each other
+ */
+export function unpackMasks(
+  tensors: Readonly<Record<string, Tensor>>,
+  metadata: Readonly<Record<string, string>>,
+): Record<string, Mask> {
+  const masks: Record<string, Mask> = {}
+  for (const [key, text] of Object.entries(metadata)) {
+    if (!key.startsWith('mask:')) continue
+    const name = key.slice('mask:'.length)
+    const x = tensors[name]
+    if (x?.dtype !== 'uint8') throw new FormatError(`no U8 tensor '${name}' for the mask`)
+    try {
+      masks[name] = new Mask(JSON.parse(text) as number[], new Uint8Array(x.data))
+    } catch (error) {
+      if (error instanceof FormatError) throw error
+      throw new FormatError(`the mask '${name}' does not fit its shape ${text}`, { cause: error })
+    }
+  }
+  return masks
+}
+
+/** A list of masks that must fit a list of shapes; null leaves a tensor whole. */
+export function checkMasks(masks: unknown, shapes: readonly Shape[]): (Mask | null)[] {
+  if (!Array.isArray(masks) || masks.length !== shapes.length) {
+    throw new ArgumentError(`expected ${shapes.length} masks, one a tensor`)
+  }
+  return masks.map((mask, i) => {
+    if (mask === null || mask === undefined) return null
+    if (!(mask instanceof Mask)) wrong(`masks[${i}]`, 'a Mask or null', mask)
+    if (!sameShape(mask.shape, shapes[i] as Shape)) {
+      throw new ShapeError(
+        `'masks[${i}]' has shape ${shownShape(mask.shape)}, the tensor ${shownShape(shapes[i] as Shape)}`,
+      )
+    }
+    return mask
+  })
+}

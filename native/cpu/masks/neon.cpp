@@ -1,0 +1,3 @@
+#include "cpu/simd/neon.h"
+#define PALIMPSEST_LEVEL neon
+#include "cpu/masks/kernels.inl"

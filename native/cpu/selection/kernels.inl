@@ -1,0 +1,166 @@
+// Comparing scores with two bounds; a level with vectors names a file with its compare64. Floor: one read. A word of 64 entries needs, for each vector, an
+// and, a xor, three compares and three moves of masks; the few entries between the bounds are then
+// taken out of the word bit by bit.
+
+#include <bit>
+
+#include "cpu/selection/rows.h"
+#include "palimpsest/context.h"
+
+namespace palimpsest::cpu::PALIMPSEST_LEVEL {
+namespace {
+
+// The bits of a score that are kept, and those that are turned over.
+template <typename U>
+struct BitForm {
+  U keep, flip;
+};
+
+inline BitForm<uint32_t> bit_form(ScoreForm form, float) {
+  return {form.magnitude ? 0x7fffffffu : 0xffffffffu, form.negate ? 0x80000000u : 0u};
+}
+inline BitForm<uint64_t> bit_form(ScoreForm form, double) {
+  constexpr uint64_t kSign = uint64_t{1} << 63;
+  return {form.magnitude ? ~kSign : ~uint64_t{0}, form.negate ? kSign : 0};
+}
+
+inline float score(float x, BitForm<uint32_t> f) {
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(x) & f.keep) ^ f.flip);
+}
+inline float score(BFloat16 x, BitForm<uint32_t> f) { return score(to_float(x), f); }
+inline double score(double x, BitForm<uint64_t> f) {
+  return std::bit_cast<double>((std::bit_cast<uint64_t>(x) & f.keep) ^ f.flip);
+}
+inline double score(int32_t x, BitForm<uint64_t> f) { return score(static_cast<double>(x), f); }
+
+// The work on a word hides less of the memory's delay than the processor could: ask for lines early.
+template <typename T>
+inline void fetch_ahead(const T* x) {
+  constexpr int64_t kAhead = 4096;
+  const char* line = reinterpret_cast<const char*>(x) + kAhead;
+  for (size_t at = 0; at < 64 * sizeof(T); at += 64) __builtin_prefetch(line + at);
+}
+
+struct Compared {
+  uint64_t upper, above, nan;  // v ≥ high, v > low, v ≠ v
+};
+
+// n ≤ 64 entries.
+template <typename T, typename V, typename U>
+inline Compared compare_some(const T* x, int64_t n, BitForm<U> form, V low, V high) {
+  Compared c{};
+  for (int64_t i = 0; i < n; ++i) {
+    const V v = score(x[i], form);
+    c.upper |= static_cast<uint64_t>(v >= high) << i;
+    c.above |= static_cast<uint64_t>(v > low) << i;
+    c.nan |= static_cast<uint64_t>(v != v) << i;
+  }
+  return c;
+}
+
+// Writes the scores and indices of the entries x[i + bit] whose bits are on; returns how many. Up to 64
+// places beyond may be overwritten.
+template <typename T, typename V, typename U>
+inline int64_t take_bits(const T* x, int64_t i, BitForm<U> form, uint64_t bits, V* values,
+                         uint32_t* indices) {
+  int64_t taken = 0;
+  while (bits != 0) {
+    const int bit = __builtin_ctzll(bits);
+    bits &= bits - 1;
+    values[taken] = score(x[i + bit], form);
+    indices[taken++] = static_cast<uint32_t>(i + bit);
+  }
+  return taken;
+}
+
+#if defined(PALIMPSEST_COMPARE)
+#include PALIMPSEST_COMPARE
+#endif
+#if !defined(PALIMPSEST_TAKE)
+template <typename T, typename V, typename U>
+inline int64_t take(const T* x, int64_t i, int64_t, BitForm<U> form, uint64_t bits, V* values,
+                    uint32_t* indices) {
+  return take_bits(x, i, form, bits, values, indices);
+}
+#endif
+#if !defined(PALIMPSEST_COMPARE)
+template <typename T, typename V, typename U>
+inline Compared compare64(const T* x, BitForm<U> form, V low, V high) {
+  return compare_some(x, 64, form, low, high);
+}
+#endif
+
+template <typename T, typename V>
+Swept sweep(const void* from, int64_t n, ScoreForm score_form, V low, V high, uint64_t* mask,
+            V* values, uint32_t* indices, int64_t room) {
+  const T* x = static_cast<const T*>(from);
+  const auto form = bit_form(score_form, V{});
+  Swept total{};
+  uint64_t nan = 0;
+  int64_t taken = 0;
+  for (int64_t i = 0; i < n; i += 64) {
+    fetch_ahead(x + i);
+    const Compared c = i + 64 <= n ? compare64(x + i, form, low, high)
+                                   : compare_some(x + i, n - i, form, low, high);
+    mask[i / 64] = c.upper;
+    nan |= c.nan;
+    total.upper += __builtin_popcountll(c.upper);
+    total.above += __builtin_popcountll(c.above);
+    const uint64_t between = c.above & ~c.upper;
+    // Where room is short they are counted all the same, and the driver sees that.
+    if (between != 0 && taken + 64 <= room) {
+      taken += take(x, i, n, form, between, values + taken, indices + taken);
+    }
+  }
+  total.nan = nan != 0;
+  return total;
+}
+
+template <typename T, typename V>
+Swept mark(const void* from, int64_t n, ScoreForm score_form, V bound, uint64_t* mask) {
+  const T* x = static_cast<const T*>(from);
+  const auto form = bit_form(score_form, V{});
+  Swept total{};
+  uint64_t nan = 0;
+  for (int64_t i = 0; i < n; i += 64) {
+    fetch_ahead(x + i);
+    const Compared c = i + 64 <= n ? compare64(x + i, form, bound, bound)
+                                   : compare_some(x + i, n - i, form, bound, bound);
+    mask[i / 64] = c.above;
+    nan |= c.nan;
+    total.upper += __builtin_popcountll(c.upper);
+    total.above += __builtin_popcountll(c.above);
+  }
+  total.nan = nan != 0;
+  return total;
+}
+
+template <typename T, typename V>
+void values(const void* from, int64_t n, ScoreForm score_form, V* out) {
+  const T* x = static_cast<const T*>(from);
+  const auto form = bit_form(score_form, V{});
+  for (int64_t i = 0; i < n; ++i) out[i] = score(x[i], form);
+}
+
+template <typename T, typename V>
+constexpr SelectionRow<V> row() {
+  return {sweep<T, V>, mark<T, V>, values<T, V>};
+}
+
+constexpr SelectionRows kRows = {row<float, float>(), row<BFloat16, float>(), row<double, double>(),
+                                 row<int32_t, double>()};
+const SelectionRows& rows() { return kRows; }
+
+}  // namespace
+}  // namespace palimpsest::cpu::PALIMPSEST_LEVEL
+
+#define PALIMPSEST_JOIN2(a, b) a##b
+#define PALIMPSEST_JOIN(a, b) PALIMPSEST_JOIN2(a, b)
+
+namespace palimpsest::cpu {
+
+void PALIMPSEST_JOIN(fill_selection_, PALIMPSEST_LEVEL)(KernelTable& table) {
+  table.selection = selection_kernels<PALIMPSEST_LEVEL::rows>();
+}
+
+}  // namespace palimpsest::cpu

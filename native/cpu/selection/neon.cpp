@@ -1,0 +1,3 @@
+// Comparisons one by one, which the compiler may join.
+#define PALIMPSEST_LEVEL neon
+#include "cpu/selection/kernels.inl"
