@@ -17,7 +17,7 @@ export interface BackwardOptions {
 }
 
 /** Everything that the outputs were computed from, newest first; leaves are not listed. */
-function ancestors(outputs: readonly Tensor[]): Tensor[] {
+export function ancestors(outputs: readonly Tensor[]): Tensor[] {
   const seen = new Set<Tensor>()
   const pending = outputs.filter((output) => output.node)
   const found: Tensor[] = []

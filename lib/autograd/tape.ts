@@ -2,6 +2,16 @@
 
 import type { Tensor } from '../tensor/tensor.js'
 
+/**
+ * How to get the gradient of operand i, which all samples share, for each of them: [samples, …its shape],
+ * or the sum of the squares over the samples. Null where its gradient is of the usual kind.
+ */
+export type SampleRule = (
+  grad: Tensor,
+  samples: number,
+  i: number,
+) => ((squared: boolean) => Tensor) | null
+
 /** One operation's record. */
 export class Node {
   /** Grows with time: operands are older than results. */
@@ -12,6 +22,8 @@ export class Node {
     readonly inputs: readonly (Tensor | null)[],
     /** Gradients of the operands from that of the result, in the order of `inputs`. */
     public rule: ((grad: Tensor) => (Tensor | null)[]) | null,
+    /** Gradients sample by sample (per-sample.ts), where the operation knows them. */
+    public samples: SampleRule | null,
   ) {}
 }
 
@@ -54,11 +66,13 @@ export function record(
   result: Tensor,
   inputs: readonly (Tensor | null)[],
   rule: (grad: Tensor) => (Tensor | null)[],
+  samples: SampleRule | null = null,
 ): Tensor {
   result.requiresGrad = true
   result.node = new Node(
     inputs.map((input) => (input?.requiresGrad ? input : null)),
     rule,
+    samples,
   )
   return result
 }

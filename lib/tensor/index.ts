@@ -124,6 +124,7 @@ export {
   variance,
   where,
 } from '../autograd/ops/index.js'
+export { perSampleGrads, perSampleSquares, type WithParameters } from '../autograd/per-sample.js'
 export { noGrad } from '../autograd/tape.js'
 export { arange, eye, full, linspace, ones, onesLike, tensor, zeros, zerosLike } from './create.js'
 export type { DType, TypedArray } from './dtype.js'

@@ -2,16 +2,19 @@
 
 import { begin, number, view } from '../../engine/call.js'
 import { checkInteger, wrong } from '../../engine/check.js'
-import { DTypeError, ShapeError } from '../../engine/errors.js'
+import { ArgumentError, DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
-import { type Shape, shownShape } from '../../tensor/shape.js'
+import { type Shape, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
 import { add } from './elementwise.js'
+import { im2col } from './im2col.js'
 import { contiguous } from './memory.js'
+import { matmul } from './products.js'
 import { sum } from './reductions.js'
-import { reshape } from './views.js'
+import { finishInChunks, rowSamples } from './samples.js'
+import { reshape, slice, transpose } from './views.js'
 
 /** One number for both directions, or [vertical, horizontal]. */
 export type Pair = number | readonly [number, number]
@@ -141,11 +144,36 @@ function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: Geom
   writeProduct(input, kernel, y, geometry)
   native.conv2d(plainBias ? plainBias.buffer : null, input.buffer, kernel.buffer, y.buffer)
   if (!tracked(x, weight, bias)) return y
-  return record(y, [x, weight, bias], (g) => [
+  const rule = (g: Tensor) => [
     x.requiresGrad ? towardsInput(weight, g, x.shape, geometry) : null,
     weight.requiresGrad ? towardsWeight(x, g, weight.shape, geometry) : null,
     bias?.requiresGrad ? sum(g, [0, 2, 3]) : null,
-  ])
+  ]
+  return record(y, [x, weight, bias], rule, (g, samples, i) => {
+    if (i === 0) return null
+    const n = x.shape[0] as number
+    if (i === 2) return (squared) => rowSamples(sum(g, [2, 3]), samples, squared)
+    if (n !== samples) {
+      throw new ArgumentError(`per-sample gradients: ${n} images are not ${samples} samples`)
+    }
+    return (squared) =>
+      finishInChunks(samples, sizeOf(weight.shape), squared, (begin, end) =>
+        imageSamples(slice(x, 0, begin, end), slice(g, 0, begin, end), weight.shape, geometry),
+      )
+  })
+}
+
+/** The weight's gradient of every image: products of its windows and the gradient's pixels. */
+function imageSamples(x: Tensor, g: Tensor, shape: Shape, { window, groups }: Geometry): Tensor {
+  const [kernel, stride, padding, dilation] = window as readonly [Pair, Pair, Pair, Pair]
+  const columns = im2col(x, kernel, { stride, padding, dilation })
+  const [n, height, length] = columns.shape as [number, number, number]
+  const out = shape[0] as number
+  const products = matmul(
+    reshape(g, [n, groups, out / groups, length]),
+    transpose(reshape(columns, [n, groups, height / groups, length])),
+  )
+  return reshape(products, [n, ...shape])
 }
 
 function towardsInput(weight: Tensor, g: Tensor, shape: Shape, geometry: Geometry): Tensor {

@@ -9,6 +9,7 @@ import type { Operand, Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
 import { cast } from './memory.js'
 import { sumTo } from './reductions.js'
+import { broadcastSamples, isBroadcast } from './samples.js'
 
 // ---- functions of one tensor -----------------------------------------------------------------------
 
@@ -144,12 +145,18 @@ function differentiable2(
     const tb = typeof b === 'number' ? null : b
     if (!tracked(ta, tb)) return y
     const needs: [boolean, boolean] = [ta?.requiresGrad ?? false, tb?.requiresGrad ?? false]
-    return record(y, [ta, tb], (g) => {
+    const back = (g: Tensor) => {
       const [ga, gb] = rule(g, a, b, y, needs)
       return [
         ga && ta?.requiresGrad ? reduceLike(ga, ta) : null,
         gb && tb?.requiresGrad ? reduceLike(gb, tb) : null,
       ]
+    }
+    return record(y, [ta, tb], back, (g, samples, i) => {
+      const like = i === 0 ? ta : tb
+      if (!like || !isBroadcast(g, like.shape)) return null
+      return (squared) =>
+        broadcastSamples(rule(g, a, b, y, needs)[i] as Tensor, like.shape, samples, squared)
     })
   }
 }

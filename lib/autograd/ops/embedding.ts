@@ -9,6 +9,7 @@ import { shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
 import { contiguous } from './memory.js'
+import { tableSamples } from './samples.js'
 
 /**
  * table[indices]: one row for every index.
@@ -47,7 +48,14 @@ function gather(index: Tensor, table: Tensor, skip: number): Tensor {
   viewAs(index, [index.size], [1])
   viewAs(out, [index.size, width], [width, 1])
   native.gatherRows(dense.array, index.array, out.array)
-  return tracked(table) ? record(out, [table], (g) => [scatter(g, index, table, skip)]) : out
+  if (!tracked(table)) return out
+  const rows = table.shape[0] as number
+  return record(
+    out,
+    [table],
+    (g) => [scatter(g, index, table, skip)],
+    (g, samples) => (squared) => tableSamples(g, index, rows, skip, samples, squared),
+  )
 }
 
 /** Zeros like the table, to whose rows those of `g` are added. */

@@ -7,10 +7,11 @@ import { native } from '../../engine/native.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { type Shape, sameShape, shownShape, sizeOf, stridesOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { isRecording, record, tracked } from '../tape.js'
+import { isRecording, record, type SampleRule, tracked } from '../tape.js'
 import { add, mul, rsqrt, square, sub } from './elementwise.js'
 import { contiguous } from './memory.js'
 import { mean as meanOf, sum } from './reductions.js'
+import { rowSamples } from './samples.js'
 import { reshape } from './views.js'
 
 /** A contiguous tensor as the kernels see it; null stands for an argument that is missing. */
@@ -123,19 +124,36 @@ function normRows(options: RowNorm): Tensor {
   native.rowNorm(input.array, arrayOf(w), arrayOf(b), y.array, arrayOf(mean), rstd.array)
   if (!tracked(x, weight, bias)) return y
   const operands: Operands = { x, weight, bias, input, w, mean, spread: rstd, matrix }
-  return record(y, [x, weight, bias], (g) => {
+  const rule = (g: Tensor) => {
     if (isRecording()) return rowNormSlopes(options, g)
     return backward('rowNormBackward', operands, g, () => writeAll(null, null))
+  }
+  return record(y, [x, weight, bias], rule, (g, samples, i) => {
+    if (i === 0) return null
+    return (squared) => {
+      const by = i === 1 ? mul(g, rowNormal(options).normal) : g
+      return rowSamples(reshape(by, [-1, ...shape]), samples, squared)
+    }
   })
 }
 
-/** The chain rule in differentiable operations, for gradients of gradients; norm.h has the formula. */
-function rowNormSlopes({ x, weight, bias, shape, eps, centered }: RowNorm, g: Tensor) {
-  const axes = shape.map((_, i) => x.rank - shape.length + i)
-  const others = x.shape.map((_, i) => i).filter((i) => !axes.includes(i))
+const lastAxes = ({ x, shape }: RowNorm) => shape.map((_, i) => x.rank - shape.length + i)
+
+/** The rows before weight and bias, and what they were divided by. */
+function rowNormal(options: RowNorm) {
+  const { x, eps, centered } = options
+  const axes = lastAxes(options)
   const centre = centered ? sub(x, meanOf(x, axes, true)) : x
   const rstd = rsqrt(add(meanOf(square(centre), axes, true), eps))
-  const normal = mul(centre, rstd)
+  return { normal: mul(centre, rstd), rstd }
+}
+
+/** The chain rule in differentiable operations, for gradients of gradients; norm.h has the formula. */
+function rowNormSlopes(options: RowNorm, g: Tensor) {
+  const { x, weight, bias, centered } = options
+  const axes = lastAxes(options)
+  const others = x.shape.map((_, i) => i).filter((i) => !axes.includes(i))
+  const { normal, rstd } = rowNormal(options)
   const h = weight ? mul(g, weight) : g
   const shifted = centered ? sub(h, meanOf(h, axes, true)) : h
   const total = (t: Tensor) => (others.length > 0 ? sum(t, others) : t)
@@ -251,7 +269,7 @@ export function batchNorm(
   // The backward pass needs the statistics of now, and running ones move on.
   const [m, v] = given ? [mean.clone(), variance.clone()] : [mean, variance]
   const operands: Operands = { x, weight, bias, input, w, mean: m, spread: v, matrix: volume }
-  record(y, [x, weight, bias], (g) => {
+  const rule = (g: Tensor) => {
     if (isRecording())
       return batchNormSlopes(x, weight, bias, given ? { mean: m, variance: v } : null, eps, g)
     return backward('batchNormBackward', operands, g, () => {
@@ -263,7 +281,18 @@ export function batchNorm(
       number(!given)
       number(eps)
     })
-  })
+  }
+  // The batch's own statistics mix the samples: then there is no gradient of one alone.
+  const spatial = x.shape.map((_, i) => i).slice(2)
+  const samples: SampleRule = (g, count, i) => {
+    if (i === 0) return null
+    const wide = (t: Tensor) => reshape(t, [-1, ...spatial.map(() => 1)])
+    return (squared) => {
+      const by = i === 1 ? mul(g, mul(sub(x, wide(m)), rsqrt(add(wide(v), eps)))) : g
+      return rowSamples(spatial.length > 0 ? sum(by, spatial) : by, count, squared)
+    }
+  }
+  record(y, [x, weight, bias], rule, given ? samples : null)
   return { y, mean, variance }
 }
 

@@ -14,6 +14,7 @@ import { record, tracked } from '../tape.js'
 import { mul } from './elementwise.js'
 import { cast } from './memory.js'
 import { sum, sumTo } from './reductions.js'
+import { productSamples, rowSamples } from './samples.js'
 import { expand, reshape, transpose } from './views.js'
 
 /** The precision in which float32 factors are multiplied; sums are float32 in both. */
@@ -111,10 +112,13 @@ export function matmul(
 
 /** Records that `out` is a·b; returns it. */
 export function recordProduct(out: Tensor, a: Tensor, b: Tensor, compute: Compute): Tensor {
-  return record(out, [a, b], (g) => [
+  const rule = (g: Tensor) => [
     a.requiresGrad ? cast(sumTo(matmul(g, transpose(b), { compute }), a.shape), a.dtype) : null,
     b.requiresGrad ? cast(sumTo(matmul(transpose(a), g, { compute }), b.shape), b.dtype) : null,
-  ])
+  ]
+  return record(out, [a, b], rule, (g, samples, i) =>
+    i === 1 && b.rank === 2 ? (squared) => productSamples(a, g, samples, squared) : null,
+  )
 }
 
 /**
@@ -171,13 +175,19 @@ export function linear(
   const out = Tensor.empty([x.shape[0] as number, weight.shape[0] as number], dtype, x.device)
   multiply(x, transpose(weight.detach()), out, compute, plainBias, activation)
   if (!tracked(x, weight, bias)) return out
-  return record(out, [x, weight, bias], (g) => {
-    const inner = activation === 'none' ? g : chain[activation](g, out)
+  const before = (g: Tensor) => (activation === 'none' ? g : chain[activation](g, out))
+  const rule = (g: Tensor) => {
+    const inner = before(g)
     return [
       x.requiresGrad ? matmul(inner, weight, { compute }) : null,
       weight.requiresGrad ? matmul(transpose(inner), x, { compute }) : null,
       bias?.requiresGrad ? cast(sum(inner, 0), bias.dtype) : null,
     ]
+  }
+  return record(out, [x, weight, bias], rule, (g, samples, i) => {
+    if (i === 0) return null
+    if (i === 1) return (squared) => productSamples(before(g), x, samples, squared)
+    return (squared) => rowSamples(before(g), samples, squared)
   })
 }
 

@@ -18,6 +18,7 @@ import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
 import { clone, copyInto } from './memory.js'
 import { sumTo } from './reductions.js'
+import { broadcastSamples, isBroadcast } from './samples.js'
 
 /** A view of the same memory, not recorded. */
 export function viewOf(x: Tensor, shape: Shape, strides: Shape, offset = x.offset): Tensor {
@@ -89,7 +90,14 @@ export function expand(x: Tensor, wanted: Shape): Tensor {
   )
   if (sameShape(shape, x.shape)) return x
   const y = viewOf(x, shape, broadcastStrides(x.shape, x.strides, shape))
-  return tracked(x) ? record(y, [x], (g) => [sumTo(g, x.shape)]) : y
+  if (!tracked(x)) return y
+  return record(
+    y,
+    [x],
+    (g) => [sumTo(g, x.shape)],
+    (g, samples) =>
+      isBroadcast(g, x.shape) ? (squared) => broadcastSamples(g, x.shape, samples, squared) : null,
+  )
 }
 
 export function squeeze(x: Tensor, axis?: number): Tensor {
