@@ -2,7 +2,7 @@
 
 import { wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
-import { scope } from '../tensor/scope.js'
+import { scope, scopeWith } from '../tensor/scope.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
 import * as ops from './ops/index.js'
@@ -16,9 +16,12 @@ export interface BackwardOptions {
   createGraph?: boolean
 }
 
-/** Everything that the outputs were computed from, newest first; leaves are not listed. */
-export function ancestors(outputs: readonly Tensor[]): Tensor[] {
-  const seen = new Set<Tensor>()
+/** Everything that the outputs were computed from, newest first, up to `ends`; leaves are not listed. */
+export function ancestors(
+  outputs: readonly Tensor[],
+  ends: ReadonlySet<Tensor> | null = null,
+): Tensor[] {
+  const seen = new Set<Tensor>(ends)
   const pending = outputs.filter((output) => output.node)
   const found: Tensor[] = []
   for (;;) {
@@ -37,24 +40,47 @@ function withHooks(tensor: Tensor, grad: Tensor): Tensor {
   return grad
 }
 
-/** Sends gradients from the outputs to `reach`, which is called once for every leaf or wanted tensor. */
-function propagate(
+/**
+ * Sends gradients from the outputs to `reach`, which is called once for every leaf or wanted tensor.
+ *
+ * @param ends tensors beyond which nothing is sent (checkpoint.ts)
+ */
+export function propagate(
   outputs: readonly Tensor[],
   seeds: readonly Tensor[],
   options: BackwardOptions,
   wanted: ReadonlySet<Tensor> | null,
   reach: (tensor: Tensor, grad: Tensor) => void,
+  ends: ReadonlySet<Tensor> | null = null,
 ): void {
   const retain = options.retainGraph ?? options.createGraph ?? false
   const grads = new Map<Tensor, Tensor>()
+  // Gradients that only this pass knows, and how many tensors wait for each: memory goes back as soon as
+  // the last has used it, so that the next gradient is written where the caches still hold it. Under
+  // createGraph the tape may need all of them.
+  const holders = new Map<Tensor, number>()
+  const spent = (grad: Tensor) => {
+    const left = (holders.get(grad) ?? 0) - 1
+    if (left > 0) holders.set(grad, left)
+    else if (holders.delete(grad) && !grad.kept) grad.dispose()
+  }
   const give = (tensor: Tensor, grad: Tensor) => {
     const sum = grads.get(tensor)
-    grads.set(tensor, sum ? ops.add(sum, grad) : grad)
+    if (!sum) {
+      grads.set(tensor, grad)
+      return
+    }
+    const total = ops.add(sum, grad)
+    grads.set(tensor, total)
+    if (options.createGraph) return
+    holders.set(total, 1)
+    spent(sum)
+    spent(grad)
   }
   outputs.forEach((output, i) => {
     give(output, seeds[i] as Tensor)
   })
-  const order = ancestors(outputs)
+  const order = ancestors(outputs, ends)
   for (const tensor of order) {
     if (tensor.node && !tensor.node.rule) {
       throw new ArgumentError(
@@ -66,18 +92,39 @@ function propagate(
     const node = tensor.node
     let grad = grads.get(tensor)
     if (!node?.rule || !grad) continue
-    grad = withHooks(tensor, grad)
     grads.delete(tensor)
-    if (wanted?.has(tensor)) reach(tensor, grad)
-    const results = node.rule(grad)
-    node.inputs.forEach((input, i) => {
+    if (tensor.hooks) {
+      holders.delete(grad)
+      grad = withHooks(tensor, grad)
+    }
+    if (wanted?.has(tensor)) {
+      holders.delete(grad)
+      reach(tensor, grad)
+    }
+    const { rule, inputs } = node
+    const given = grad
+    let results: (Tensor | null)[]
+    if (options.createGraph) {
+      results = rule(given)
+    } else {
+      const made: Tensor[] = []
+      results = scopeWith(() => rule(given), made)
+      for (const result of made) holders.set(result, 0)
+      for (let i = 0; i < results.length; i++) {
+        const held = inputs[i] && results[i] ? holders.get(results[i] as Tensor) : undefined
+        if (held !== undefined) holders.set(results[i] as Tensor, held + 1)
+      }
+    }
+    for (let i = 0; i < results.length; i++) {
+      const input = inputs[i]
       const result = results[i]
       if (input && result) give(input, result)
-    })
-    if (!retain) node.rule = null
+    }
+    if (!options.createGraph) spent(given)
+    if (!retain) node.free()
   }
   for (const [tensor, grad] of grads) {
-    if (tensor.node) continue
+    if (tensor.node && !ends?.has(tensor)) continue
     if (wanted ? wanted.has(tensor) : tensor.requiresGrad) reach(tensor, withHooks(tensor, grad))
   }
 }

@@ -19,16 +19,28 @@ export class Node {
 
   constructor(
     /** The operands that gradients flow to; null where one needs none. */
-    readonly inputs: readonly (Tensor | null)[],
+    public inputs: readonly (Tensor | null)[],
     /** Gradients of the operands from that of the result, in the order of `inputs`. */
     public rule: ((grad: Tensor) => (Tensor | null)[]) | null,
     /** Gradients sample by sample (per-sample.ts), where the operation knows them. */
     public samples: SampleRule | null,
   ) {}
+
+  /** Forgets how it was computed, and lets go of everything older. */
+  free(): void {
+    this.rule = null
+    this.samples = null
+    this.inputs = none
+  }
 }
+
+const none: readonly (Tensor | null)[] = []
 
 let clock = 0
 let recording = true
+
+/** The order of the newest record. */
+export const now = () => clock
 
 /** Whether operations are recorded now. */
 export const isRecording = () => recording

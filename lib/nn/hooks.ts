@@ -1,6 +1,6 @@
 /** Hooks of modules, with PyTorch's meanings: before and after forward, before and after backward. */
 
-import { record, tracked } from '../autograd/tape.js'
+import { isRecording, record, tracked } from '../autograd/tape.js'
 import { wrong } from '../engine/check.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Module } from './module.js'
@@ -66,23 +66,25 @@ export class Hooks {
 
   /** forward() between two identities, whose gradient rules call the backward hooks. */
   #between(x: Tensor, forward: (input: Tensor) => Tensor): Tensor {
+    // Seen again when the input's gradient is known: kept, for the pass gives its own back before.
     let gradOutput: Tensor | null = null
     const finish = (gradInput: Tensor | null): Tensor | null => {
       let result = gradInput
       for (const hook of this.#sets.backward) {
         result = hook(this.#module, result, gradOutput as Tensor) ?? result
       }
+      if (gradOutput?.kept) gradOutput.dispose()
+      gradOutput = null
       return result
     }
     const y = forward(tracked(x) ? record(x.detach(), [x], (g) => [finish(g)]) : x)
     if (!tracked(y)) return y
     return record(y.detach(), [y], (g) => {
-      gradOutput = g
-      for (const hook of this.#sets.backwardPre) {
-        gradOutput = hook(this.#module, gradOutput) ?? gradOutput
-      }
+      let grad = g
+      for (const hook of this.#sets.backwardPre) grad = hook(this.#module, grad) ?? grad
+      gradOutput = isRecording() ? grad : grad.detach().keep()
       if (!x.requiresGrad) finish(null)
-      return [gradOutput]
+      return [grad]
     })
   }
 }

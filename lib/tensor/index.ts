@@ -1,6 +1,8 @@
 /** Tensors: creation, and the functions that people call on them. */
 
 export { grad } from '../autograd/backward.js'
+export { checkpoint, checkpointWith } from '../autograd/checkpoint.js'
+export { hessian, hvp, jacobian, jvp, type TensorFunction, vjp } from '../autograd/functional.js'
 export { type GradcheckOptions, gradcheck } from '../autograd/gradcheck.js'
 export {
   abs,

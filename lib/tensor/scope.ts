@@ -29,7 +29,10 @@ function collect(value: unknown, found: Set<object>): void {
  * Their memory is reused by the next step. `fn` must be synchronous: between two turns of the event
  * loop other code would make tensors too.
  */
-export function scope<T>(fn: () => T): T {
+export const scope = <T>(fn: () => T): T => scopeWith(fn, null)
+
+/** scope() that also tells which tensors it made and returned. */
+export function scopeWith<T>(fn: () => T, survivors: Tensor[] | null): T {
   const outer = current
   const mine: Tensor[] = []
   current = mine
@@ -46,8 +49,10 @@ export function scope<T>(fn: () => T): T {
   } finally {
     current = outer
     for (const tensor of mine) {
-      if (returned.has(tensor)) outer?.push(tensor)
-      else if (!tensor.kept) tensor.dispose()
+      if (returned.has(tensor)) {
+        outer?.push(tensor)
+        survivors?.push(tensor)
+      } else if (!tensor.kept) tensor.dispose()
     }
   }
 }
