@@ -231,6 +231,33 @@ const networks: Record<string, Case[]> = {
       values([2, 1, 3, 2], -1, 1, 3),
     ),
   ],
+  convTranspose2d: [
+    of(
+      (x, w, b) => ops.convTranspose2d(x, w, b, { stride: 2, padding: 1 }),
+      values([1, 2, 3, 2]),
+      values([2, 1, 3, 3], -1, 1, 2),
+      values([1]),
+    ),
+  ],
+  selectiveScan: [
+    of(
+      (u, delta, a, b, c, d) => ops.selectiveScan(u, delta, a, b, c, d),
+      values([1, 3, 2]),
+      values([1, 3, 2], 0.2, 1, 2),
+      values([2, 2], -1, -0.2, 3),
+      values([1, 3, 2], -1, 1, 4),
+      values([1, 3, 2], -1, 1, 5),
+      values([2]),
+    ),
+  ],
+  causalConv1d: [
+    of(
+      (x, w, b) => ops.causalConv1d(x, w, b),
+      values([2, 3, 2]),
+      values([2, 2], -1, 1, 2),
+      values([2]),
+    ),
+  ],
   packedAttention: [of((x) => ops.packedAttention(x, 2, { causal: true }), values([1, 3, 12]))],
 }
 
@@ -390,6 +417,7 @@ export const withoutGradient: Record<string, string> = {
   numbers: memory,
   ownsMemory: memory,
   viewOf: memory,
+  lif: 'its surrogate is no derivative; test/nn/features.test.ts holds it to its formula',
   pair: 'checks an argument',
   recordProduct: 'part of matmul',
   toDevice: 'checked where devices are (test/engine/devices.test.ts)',
