@@ -10,14 +10,14 @@ const program = new Command('palimpsest')
 
 program
   .command('demo')
-  .description('train two networks on real handwritten digits with AdamW, Muon and NorMuon')
-  .option('--quick', 'a few steps only')
-  .option('--seeds <n>', 'how many seeds', '4')
+  .description('learn five tasks in a row on real handwritten digits, with and without forgetting')
+  .option('--quick', 'a few digits only')
+  .option('--seeds <n>', 'how many seeds', '1')
   .option('--json', 'print one JSON document')
   .option('--out <file>', 'where the report goes', 'report.html')
   .action(async (options) => {
-    const { compareOptimizers } = await import('./compare-optimizers.js')
-    process.exitCode = await compareOptimizers(options)
+    const { demo } = await import('./demo.js')
+    process.exitCode = await demo(options)
   })
 
 program

@@ -61,6 +61,25 @@ test('compare: a table, matrices and a self-contained report', async (t) => {
   rmSync(folder, { recursive: true })
 })
 
+test('demo --quick: two streams, five methods, a self-contained report', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const out = join(folder, 'report.html')
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, [
+    main,
+    'demo',
+    '--quick',
+    '--out',
+    out,
+  ])
+  t.equal(stderr, '')
+  t.match(stdout, /Permuted digits[\s\S]*naive[\s\S]*der\+\+[\s\S]*Two new digits/)
+  t.match(stdout, /The first task, \d+ % right when it was learned/)
+  const html = readFileSync(out, 'utf8')
+  t.equal(html.match(/<figure>/g)?.length, 14)
+  t.notMatch(html, /src=|href=/)
+  rmSync(folder, { recursive: true })
+})
+
 test('wrong arguments end with status 1 and name what is wrong', async (t) => {
   const fails = (message: RegExp, ...args: string[]) =>
     t.rejects(run(...args), { code: 1, stderr: message })
