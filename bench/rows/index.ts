@@ -2,12 +2,14 @@
 
 import { rows as continual } from './continual.js'
 import { rows as masks } from './masks.js'
+import { rows as decompositions } from './decompositions.js'
 import { rows as matmul } from './matmul.js'
 import { rows as optim } from './optim.js'
 import { rows as orthogonalize } from './orthogonalize.js'
 import { rows as random } from './random.js'
 import type { RowMaker } from './row.js'
 import { rows as selection } from './selection.js'
+import { rows as svd } from './svd.js'
 import { rows as train } from './train.js'
 
 export const rows: RowMaker[] = [
@@ -18,5 +20,7 @@ export const rows: RowMaker[] = [
   ...random,
   ...selection,
   ...masks,
+  ...svd,
+  ...decompositions,
   ...train,
 ]

@@ -98,6 +98,8 @@ export interface Native {
   eighAsync: AsyncBinding
   svd: Binding
   svdAsync: AsyncBinding
+  randomizedSvd: Binding
+  randomizedSvdAsync: AsyncBinding
   // elementwise.cpp
   unary: Binding
   binary: Binding

@@ -54,7 +54,7 @@ export function squareStack(value: ArrayLike, name: string): Stack {
 export const emptyLike = ({ x, batch }: Stack, rows: number, cols: number): Tensor =>
   Tensor.empty([batch, rows, cols], x.dtype)
 
-type Name = 'qr' | 'cholesky' | 'solve' | 'solveTriangular' | 'eigh' | 'svd'
+type Name = 'qr' | 'cholesky' | 'solve' | 'solveTriangular' | 'eigh' | 'svd' | 'randomizedSvd'
 
 /** A result in the shape and on the device that the caller expects. */
 export const resultOf = ({ device }: Stack, x: Tensor, shape: readonly number[]): Tensor =>

@@ -13,5 +13,10 @@ export { type MatrixNorm, matrixNorm } from './norm.js'
 export { type OrthogonalizeOptions, orthogonalize, orthogonalizeAsync } from './orthogonalize.js'
 export { type PinvOptions, pinv } from './pinv.js'
 export { type Qr, qr, qrAsync } from './qr.js'
+export {
+  type RandomizedSvdOptions,
+  randomizedSvd,
+  randomizedSvdAsync,
+} from './randomized-svd.js'
 export { solve, solveAsync, solveTriangular, type TriangularOptions } from './solve.js'
 export { type Svd, svd, svdAsync, svdvals } from './svd.js'

@@ -2,6 +2,7 @@
 
 #include "addon/bindings.h"
 #include "palimpsest/ops/decompositions.h"
+#include "palimpsest/ops/randomized_svd.h"
 
 namespace palimpsest::addon {
 namespace {
@@ -154,6 +155,41 @@ auto svd(Call& call) {
   };
 }
 
+// randomizedSvd(a, u, s, vt); then rank, oversamples, powerIterations, normalize, method, seed,
+// tolerance; returns the rank found (of the last matrix)
+auto randomized_svd(Call& call) {
+  const View a = stack(call, "a", Access::read);
+  const View u = stack(call, "u", Access::write);
+  const View s = stack(call, "s", Access::write);
+  const View vt = stack(call, "vt", Access::write);
+  constexpr int64_t kMost = int64_t{1} << 40;
+  RandomizedSvdArgs args;
+  args.rank = call.integer("rank", 1, kMost);
+  args.oversamples = call.integer("oversamples", 0, kMost);
+  args.power_iterations = call.integer("powerIterations", 0, 1000);
+  args.normalize = call.flag();
+  args.method = call.choice("method", RangeFinder::single_pass);
+  args.seed = static_cast<uint64_t>(call.integer("seed", 0, int64_t{1} << 53));
+  args.tolerance = call.number();
+  const int64_t k = std::min({args.rank, a.shape[1], a.shape[2]});
+  expect(is(u, a, a.shape[1], k) && is(vt, a, k, a.shape[2]) && is(s, a, 1, k) && s.contiguous(),
+         "randomizedSvd: outputs of the wrong shape");
+  double* const found = call.result();
+  return [=](Context& context) {
+    return each(context, a, [&](Context& own, int64_t i) {
+      RandomizedSvdArgs one = args;
+      one.a = matrix_of(a, i);
+      one.u = matrix_of(u, i);
+      one.s = matrix_of(s, i).data;
+      one.vt = matrix_of(vt, i);
+      int64_t rank = 0;
+      PALIMPSEST_TRY(palimpsest::randomized_svd(own, one, rank));
+      if (i + 1 == batch_of(a)) *found = static_cast<double>(rank);
+      return Status();
+    });
+  };
+}
+
 }  // namespace
 
 void register_decompositions(Exports& exports) {
@@ -163,6 +199,7 @@ void register_decompositions(Exports& exports) {
   exports.add_with_async<solve_triangular>("solveTriangular");
   exports.add_with_async<eigh>("eigh");
   exports.add_with_async<svd>("svd");
+  exports.add_with_async<randomized_svd>("randomizedSvd");
 }
 
 }  // namespace palimpsest::addon

@@ -34,7 +34,7 @@ int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-constexpr int64_t kDepth = 256;     // columns of A a chunk
+constexpr int64_t kDepth = 256;     // columns of A a chunk, half for wide panels
 constexpr int64_t kRowBlock = 64;   // rows of A a task
 constexpr int kLine = 64;
 
@@ -116,8 +116,9 @@ void multiply(Context& context, const T* a, int64_t stride, int64_t rows, int64_
               int64_t width, T* y) {
   if (cols == 0) std::memset(y, 0, static_cast<size_t>(rows * width) * sizeof(T));
   context.parallel_chunks(rows, kRowBlock, [&](int64_t begin, int64_t end) {
-    for (int64_t k = 0; k < cols; k += kDepth) {
-      multiply_chunk(a + begin * stride + k, stride, end - begin, smaller(kDepth, cols - k),
+    const int64_t chunk = width * static_cast<int64_t>(sizeof(T)) > 192 ? kDepth / 2 : kDepth;
+    for (int64_t k = 0; k < cols; k += chunk) {
+      multiply_chunk(a + begin * stride + k, stride, end - begin, smaller(chunk, cols - k),
                      p + k * width, width, y + begin * width, k > 0);
     }
   });
@@ -129,25 +130,37 @@ constexpr int kPair = kManyRegisters ? 2 : 1;
 // z [width × kColumns] += qᵀ · a over R rows of a and `cols` columns, whole vectors only.
 template <typename T, int R>
 inline void rank_update(const T* a, int64_t stride, int64_t cols, const T* q, int64_t width, T* z,
-                        int64_t z_stride) {
+                        int64_t z_stride, int64_t ahead) {
   using V = Vector<T>;
   constexpr int64_t step = kPair * V::width;
+  constexpr int64_t kLineValues = kLine / static_cast<int64_t>(sizeof(T));
   for (int64_t c = 0; c < cols; c += step) {
     V x[R][kPair];
+    const bool whole = c + step <= cols;
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < kPair; ++v) {
-        x[r][v] = V::load(a + r * stride + c + v * V::width, cols - c - v * V::width);
+        const T* from = a + r * stride + c + v * V::width;
+        x[r][v] = whole ? V::load(from) : V::load(from, cols - c - v * V::width);
+      }
+      // The next rows, while these are in use.
+      for (int64_t l = 0; l < step; l += kLineValues) {
+        __builtin_prefetch(a + ahead + r * stride + c + l, 0, 3);
       }
     }
-    for (int64_t j = 0; j < width; ++j) {
-      T* to = z + j * z_stride + c;
-      V sums[kPair];
-      for (int v = 0; v < kPair; ++v) sums[v] = V::load(to + v * V::width);
+    T* to = z + c;
+    for (int64_t j = 0; j < width; j += 2, to += 2 * z_stride) {
+      // Two columns of the panel at a time: four chains of sums.
+      V sums[2][kPair];
+      for (int v = 0; v < kPair; ++v) sums[0][v] = V::load(to + v * V::width);
+      for (int v = 0; v < kPair; ++v) sums[1][v] = V::load(to + z_stride + v * V::width);
       for (int r = 0; r < R; ++r) {
-        const V factor = V::set(q[r * width + j]);
-        for (int v = 0; v < kPair; ++v) sums[v] = fma(factor, x[r][v], sums[v]);
+        const V first = V::set(q[r * width + j]);
+        const V second = V::set(q[r * width + j + 1]);
+        for (int v = 0; v < kPair; ++v) sums[0][v] = fma(first, x[r][v], sums[0][v]);
+        for (int v = 0; v < kPair; ++v) sums[1][v] = fma(second, x[r][v], sums[1][v]);
       }
-      for (int v = 0; v < kPair; ++v) sums[v].store(to + v * V::width);
+      for (int v = 0; v < kPair; ++v) sums[0][v].store(to + v * V::width);
+      for (int v = 0; v < kPair; ++v) sums[1][v].store(to + z_stride + v * V::width);
     }
   }
 }
@@ -170,27 +183,24 @@ void multiply_transposed(Context& context, const T* a, int64_t stride, int64_t r
     const int64_t end = smaller(rows, begin + part_rows);
     Workspace& local = Workspace::local();
     const Workspace::Scope inner(local);
-    T* const sums = local.take<T>(width * chunk);
-    std::memset(sums, 0, static_cast<size_t>(width * chunk) * sizeof(T));
+    // A line of padding, or rows of the panel would meet in few sets of the cache.
+    const int64_t z_stride = chunk + kLine / static_cast<int64_t>(sizeof(T));
+    T* const sums = local.take<T>(width * z_stride);
+    std::memset(sums, 0, static_cast<size_t>(width * z_stride) * sizeof(T));
     int64_t r = begin;
-    constexpr int64_t kStep = kLine / static_cast<int64_t>(sizeof(T));
     for (; r + kRankRows <= end; r += kRankRows) {
       const T* from = a + r * stride + first;
-      if (r + 2 * kRankRows <= end) {
-        for (int i = 0; i < kRankRows; ++i) {
-          for (int64_t c = 0; c < n; c += kStep) {
-            __builtin_prefetch(from + (i + kRankRows) * stride + c, 0, 2);
-          }
-        }
-      }
-      rank_update<T, kRankRows>(from, stride, n, q + r * width, width, sums, chunk);
+      const int64_t ahead = r + 2 * kRankRows <= end ? kRankRows * stride : 0;
+      rank_update<T, kRankRows>(from, stride, n, q + r * width, width, sums, z_stride, ahead);
     }
-    for (; r < end; ++r) rank_update<T, 1>(a + r * stride + first, stride, n, q + r * width, width, sums, chunk);
+    for (; r < end; ++r) {
+      rank_update<T, 1>(a + r * stride + first, stride, n, q + r * width, width, sums, z_stride, 0);
+    }
     T* const to = partial + (part * cols + first) * width;
     for (int64_t c0 = 0; c0 < n; c0 += 16) {
       const int64_t c1 = smaller(n, c0 + 16);
       for (int64_t j = 0; j < width; ++j) {
-        for (int64_t c = c0; c < c1; ++c) to[c * width + j] = sums[j * chunk + c];
+        for (int64_t c = c0; c < c1; ++c) to[c * width + j] = sums[j * z_stride + c];
       }
     }
   });
