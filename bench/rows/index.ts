@@ -1,8 +1,8 @@
 /** All rows, one line a family. */
 
 import { rows as continual } from './continual.js'
-import { rows as masks } from './masks.js'
 import { rows as decompositions } from './decompositions.js'
+import { rows as masks } from './masks.js'
 import { rows as matmul } from './matmul.js'
 import { rows as optim } from './optim.js'
 import { rows as orthogonalize } from './orthogonalize.js'
