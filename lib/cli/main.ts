@@ -120,6 +120,33 @@ for (const [verb, what, flag, meaning] of continualVerbs) {
     })
 }
 
+program
+  .command('merge')
+  .description('merge fine-tuned checkpoints (safetensors) into one, larger than memory or not')
+  .argument('<models...>', 'checkpoints, in the order in which they are merged')
+  .requiredOption('--out <file>', 'the merged checkpoint')
+  .requiredOption('--method <name>', 'average, task-arithmetic, ties or opcm')
+  .option('--base <file>', 'the checkpoint that all were fine-tuned from (all methods but average)')
+  .option('--scale <x>', 'task-arithmetic (0.3) and ties (1): factor of the merged task vector')
+  .option('--density <x>', 'ties: fraction of a task vector that stays (0.2)')
+  .option('--alpha <x>', "opcm: fraction of the singular values' sum that is protected (0.5)")
+  .option('--json', 'print one JSON document')
+  .action(async (models, options) => {
+    const { merge } = await import('./merge.js')
+    process.exitCode = merge(models, options)
+  })
+
+program
+  .command('spectrum')
+  .description("show how the singular values of a checkpoint's matrices fall off")
+  .argument('<file>', 'a safetensors file')
+  .option('--filter <text>', 'tensors whose name contains this')
+  .option('--json', 'print one JSON document')
+  .action(async (file, options) => {
+    const { showSpectrum } = await import('./spectrum.js')
+    process.exitCode = showSpectrum(file, options)
+  })
+
 try {
   await program.parseAsync()
 } catch (error) {

@@ -37,6 +37,8 @@ export const strategies: Readonly<Record<string, (options: object) => Strategy>>
   mas: (o) => new all.Mas(o),
   'pred-kd': (o) => new all.PredKd(o),
   'feat-kd': (o) => new all.FeatKd(o),
+  gpm: (o) => new all.Gpm(o),
+  coso: (o) => new all.CoSO(o),
   refresh: (o) => new all.Refresh(o),
 }
 

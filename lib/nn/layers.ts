@@ -38,7 +38,8 @@ const fusable = ['none', 'relu', 'tanh', 'sigmoid'] as const
 export class Linear extends Module {
   readonly weight: Tensor
   readonly bias: Tensor | null
-  readonly #activation: 'none' | 'relu' | 'tanh' | 'sigmoid'
+  /** What the product ends with. */
+  readonly activation: 'none' | 'relu' | 'tanh' | 'sigmoid'
   readonly #compute: Compute
 
   /**
@@ -60,12 +61,12 @@ export class Linear extends Module {
     const { weight, bias } = initialised([outFeatures, inFeatures], options)
     this.weight = weight
     this.bias = bias
-    this.#activation = checkChoice(options.activation ?? 'none', 'activation', fusable)
+    this.activation = checkChoice(options.activation ?? 'none', 'activation', fusable)
     this.#compute = checkChoice(options.compute ?? 'float32', 'compute', ['float32', 'bfloat16'])
   }
 
   forward(x: Tensor): Tensor {
-    return ops.linear(x, this.weight, this.bias, this.#activation, this.#compute)
+    return ops.linear(x, this.weight, this.bias, this.activation, this.#compute)
   }
 }
 

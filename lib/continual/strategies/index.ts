@@ -1,9 +1,11 @@
 /** One file a strategy. */
 
 export { AGem, type AGemOptions, projectConflict } from './a-gem.js'
+export { CoSO, type CoSOOptions } from './coso.js'
 export { DerPlusPlus, type DerPlusPlusOptions } from './der-plus-plus.js'
 export { Er, type ErOptions } from './er.js'
 export { Ewc, type EwcOptions } from './ewc.js'
+export { Gpm, type GpmOptions } from './gpm.js'
 export { Joint } from './joint.js'
 export { L2, type L2Options } from './l2.js'
 export { Lwf, type LwfOptions } from './lwf.js'

@@ -1,0 +1,59 @@
+/**
+ * PiSSA: principal singular values and vectors adaptation (Meng, Wang & Zhang, arXiv 2404.02948).
+ *
+ * W = U·S·Vᵀ; with the leading r: B = U_r·√S_r, A = √S_r·V_rᵀ are trained, W_res = W − B·A stays. As in
+ * peft the singular values are divided by alpha / r first, so that W_res + (alpha / r)·B·A = W.
+ */
+
+import { checkInteger } from '../engine/check.js'
+import { randomizedSvd, type Svd, svd } from '../linalg/index.js'
+import type { Module } from '../nn/index.js'
+import { scope, type Tensor } from '../tensor/index.js'
+import { type AdapterOptions, type Adapters, attach, type Start } from './adapters.js'
+
+/** Options of pissa. */
+export interface PissaOptions extends AdapterOptions {
+  /**
+   * Power iterations of a randomized SVD (peft's 'pissa_niter_N'); the exact decomposition where
+   * missing. Ours has ten columns of oversampling, torch's none: at equal niter the factors are nearer
+   * to the exact ones.
+   */
+  niter?: number
+  /** Of the randomized SVD; 0 by default. */
+  seed?: number
+}
+
+/** PiSSA's start for one weight [out, in]. */
+export function pissaStart(
+  weight: Tensor,
+  { rank, scale, niter, seed = 0 }: { rank: number; scale: number; niter?: number; seed?: number },
+): Required<Start> {
+  return scope(() => {
+    const w = weight.to('float32')
+    const { u, s, vt }: Svd =
+      niter === undefined ? svd(w) : randomizedSvd(w, rank, { powerIterations: niter, seed })
+    const root = s.slice(0, 0, rank).div(scale).sqrt()
+    const b = u.slice(1, 0, rank).mul(root)
+    const a = vt.slice(0, 0, rank).mul(root.unsqueeze(1))
+    return { a, b, base: weight.sub(b.matmul(a).mul(scale)) }
+  })
+}
+
+/**
+ * Adapters that hold the principal part of every weight, which keeps the residual: the model's outputs
+ * are what they were, to rounding.
+ *
+ * @throws NumericalError where a weight holds NaN or Inf
+ */
+export function pissa(model: Module, { niter, seed, ...options }: PissaOptions = {}): Adapters {
+  if (niter !== undefined) checkInteger(niter, 'niter', 0, 100)
+  const method = niter === undefined ? 'pissa' : `pissa_niter_${niter}`
+  return attach(model, method, options, (weight, { rank, scale }) =>
+    pissaStart(weight, {
+      rank,
+      scale,
+      ...(niter === undefined ? {} : { niter }),
+      ...(seed === undefined ? {} : { seed }),
+    }),
+  )
+}
