@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { test } from 'tap'
-import { showSpectrum } from '../../lib/cli/spectrum.js'
 import {
   ArgumentError,
   eye,
@@ -84,17 +85,10 @@ test('the command looks at every matrix of a file', async (t) => {
   t.teardown(() => rmSync(folder, { recursive: true }))
   const path = join(folder, 'x.safetensors')
   saveSafetensors(path, { a: eye(5), b: tensor([1, 2]) })
-  const lines: string[] = []
-  const { write } = process.stdout
-  process.stdout.write = ((text: string) => lines.push(text)) as never
-  try {
-    t.equal(showSpectrum(path, { json: true }), 0)
-  } finally {
-    process.stdout.write = write
-  }
-  const { tensors } = JSON.parse(lines.find((line) => line.startsWith('{')) as string) as {
-    tensors: { name: string; rankMe: number }[]
-  }
+  const main = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url))
+  const { status, stdout } = spawnSync(process.execPath, [main, 'spectrum', path, '--json'])
+  t.equal(status, 0)
+  const { tensors } = JSON.parse(`${stdout}`) as { tensors: { name: string; rankMe: number }[] }
   t.same(
     tensors.map(({ name }) => name),
     ['a'],
