@@ -165,6 +165,16 @@ struct Fetching {
   int64_t lines;
 };
 
+// In how many planes A and B lie.
+template <int kA, int kB>
+struct Planes {
+  static constexpr int kPlanesA = kA;
+  static constexpr int kPlanesB = kB;
+  static constexpr int kProducts = kA == 3 ? 6 : kA + kB - 1;
+  static constexpr int64_t kUnitA = 2 * kTileBytes * kA;
+  static constexpr int64_t kUnitB = 2 * kTileBytes * kB;
+};
+
 // sums += left · right for kDown × kAcross tiles.
 template <int kDown, int kAcross>
 inline void dot_tiles() {
@@ -196,12 +206,13 @@ inline void load_right(const std::byte* p) {
   if constexpr (kAcross == 2) tile_load<7>(p + kTileBytes);
 }
 
-// One unit. Of two factors' planes one changes from product to product, so that few tiles are loaded
-// twice.
-template <int kPlanes, int kDown, int kAcross, bool kKeep>
+// One unit of planes h, m, l of both factors. From product to product one factor's plane changes, so
+// that few tiles are loaded twice.
+template <typename Form, int kDown, int kAcross, bool kKeep>
 inline void multiply_unit(const std::byte* left, const std::byte* right) {
   constexpr int kPlane = 2 * kTileBytes;
-  if constexpr (kPlanes == 1) {
+  constexpr bool kThree = Form::kPlanesA == 3;
+  if constexpr (Form::kPlanesA == 1 && Form::kPlanesB == 1) {
     tile_load<6>(right);
     load_line<4, kKeep>(left);
     tile_dot_bf16<0, 4, 6>();
@@ -214,33 +225,39 @@ inline void multiply_unit(const std::byte* left, const std::byte* right) {
       tile_dot_bf16<2, 5, 6>();
       if constexpr (kAcross == 2) tile_dot_bf16<3, 5, 7>();
     }
-  } else {
-    load_left<kDown, kKeep>(left);  // h
-    if constexpr (kPlanes == 3) {
-      load_right<kAcross>(right + 2 * kPlane);  // l
-      dot_tiles<kDown, kAcross>();
-    }
-    load_right<kAcross>(right);  // h
+    return;
+  }
+  load_left<kDown, kKeep>(left);  // h
+  if constexpr (kThree) {
+    load_right<kAcross>(right + 2 * kPlane);  // l
     dot_tiles<kDown, kAcross>();
+  }
+  if constexpr (Form::kPlanesB > 1) {
     load_right<kAcross>(right + kPlane);  // m
     dot_tiles<kDown, kAcross>();
+  }
+  if constexpr (kThree) {
     load_left<kDown, kKeep>(left + kPlane);  // m
-    if constexpr (kPlanes == 3) dot_tiles<kDown, kAcross>();
-    load_right<kAcross>(right);  // h
     dot_tiles<kDown, kAcross>();
-    if constexpr (kPlanes == 3) {
-      load_left<kDown, kKeep>(left + 2 * kPlane);  // l
-      dot_tiles<kDown, kAcross>();
-    }
+    load_left<kDown, kKeep>(left);  // h
+  }
+  load_right<kAcross>(right);  // h
+  dot_tiles<kDown, kAcross>();
+  if constexpr (Form::kPlanesA > 1) {
+    load_left<kDown, kKeep>(left + kPlane);  // m
+    dot_tiles<kDown, kAcross>();
+  }
+  if constexpr (kThree) {
+    load_left<kDown, kKeep>(left + 2 * kPlane);  // l
+    dot_tiles<kDown, kAcross>();
   }
 }
 
 // The first kDown × kAcross tiles of a tile of D, which is row-major with kCols columns.
-template <int kPlanes, int kDown, int kAcross, bool kKeep>
+template <typename Form, int kDown, int kAcross, bool kKeep>
 void multiply_tiles(const std::byte* left, const std::byte* right, int64_t units, float* tile,
                     bool first, const Fetching& next, Finishing& previous) {
   constexpr int64_t kStride = kCols * sizeof(float);
-  constexpr int64_t kUnit = 2 * kTileBytes * kPlanes;
   float* const below = tile + 16 * kCols;
   if (first) {
     tile_zero<0>();
@@ -255,8 +272,8 @@ void multiply_tiles(const std::byte* left, const std::byte* right, int64_t units
   }
   const int64_t lines = (kRows + units - 1) / (units > 4 ? units - 3 : 1);  // a unit, leaving some for the mirror
   const std::byte* from = next.from;
-  for (int64_t k = 0; k < units; ++k, left += kUnit, right += kUnit) {
-    multiply_unit<kPlanes, kDown, kAcross, kKeep>(left, right);
+  for (int64_t k = 0; k < units; ++k, left += Form::kUnitA, right += Form::kUnitB) {
+    multiply_unit<Form, kDown, kAcross, kKeep>(left, right);
     for (int64_t i = 0; i < next.lines; ++i, from += 64) __builtin_prefetch(from, 0, 2);
     previous.step(lines);
   }
@@ -266,15 +283,15 @@ void multiply_tiles(const std::byte* left, const std::byte* right, int64_t units
   if constexpr (kDown == 2 && kAcross == 2) tile_store<3>(below + 16, kStride);
 }
 
-template <int kPlanes, bool kKeep>
+template <typename Form, bool kKeep>
 void multiply(const std::byte* left, const std::byte* right, int64_t units, float* tile, bool first,
               int64_t rows, int64_t cols, const Fetching& next, Finishing& previous) {
   if (rows > 16) {
-    cols > 16 ? multiply_tiles<kPlanes, 2, 2, kKeep>(left, right, units, tile, first, next, previous)
-              : multiply_tiles<kPlanes, 2, 1, kKeep>(left, right, units, tile, first, next, previous);
+    cols > 16 ? multiply_tiles<Form, 2, 2, kKeep>(left, right, units, tile, first, next, previous)
+              : multiply_tiles<Form, 2, 1, kKeep>(left, right, units, tile, first, next, previous);
   } else {
-    cols > 16 ? multiply_tiles<kPlanes, 1, 2, kKeep>(left, right, units, tile, first, next, previous)
-              : multiply_tiles<kPlanes, 1, 1, kKeep>(left, right, units, tile, first, next, previous);
+    cols > 16 ? multiply_tiles<Form, 1, 2, kKeep>(left, right, units, tile, first, next, previous)
+              : multiply_tiles<Form, 1, 1, kKeep>(left, right, units, tile, first, next, previous);
   }
 }
 
@@ -291,12 +308,12 @@ inline void fetch_for_writing(const Epilogue& e, int64_t row, int64_t rows, int6
 // `block` of kernels.inl with a tile's end laid over the next one's product. With several planes the
 // panels of the next slice are brought to L2 meanwhile; with one, the fetches would stand in the way of
 // the tiles that stream from L2.
-template <int kPlanes>
+template <typename Form>
 void block_tiles(const BlockArgs& args) {
-  constexpr int64_t kUnit = 2 * kTileBytes * kPlanes;
   const TileScope scope;
   const Epilogue& e = *args.epilogue;
-  const int64_t panel = args.units * kUnit;
+  const int64_t panel_a = args.units * Form::kUnitA;
+  const int64_t panel_b = args.units * Form::kUnitB;
   const auto* b = static_cast<const std::byte*>(args.b);
   alignas(64) float scratch[2][kRows * kCols];
   int turn = 0;
@@ -304,15 +321,15 @@ void block_tiles(const BlockArgs& args) {
   const auto* next_a = static_cast<const std::byte*>(args.next_a);
   const auto* next_b = static_cast<const std::byte*>(args.next_b);
   const int64_t calls = args.row_panels * args.col_panels;
-  const int64_t lines_a = args.row_panels * panel / 64;
-  const int64_t lines_b = args.col_panels * panel / 64;
-  const int64_t per_unit = kPlanes == 1 || next_a == nullptr ? 0 : (lines_a + lines_b) / (calls * args.units) + 1;
+  const int64_t lines_a = args.row_panels * panel_a / 64;
+  const int64_t lines_b = args.col_panels * panel_b / 64;
+  const int64_t per_unit = Form::kProducts == 1 || next_a == nullptr ? 0 : (lines_a + lines_b) / (calls * args.units) + 1;
   int64_t fetched = 0;
-  for (int64_t q = 0; q < args.col_panels; ++q, b += panel) {
+  for (int64_t q = 0; q < args.col_panels; ++q, b += panel_b) {
     const auto* a = static_cast<const std::byte*>(args.a);
     const int64_t col = args.col + q * kCols;
     const int64_t cols = e.d.cols - col < kCols ? e.d.cols - col : kCols;
-    for (int64_t p = 0; p < args.row_panels; ++p, a += panel) {
+    for (int64_t p = 0; p < args.row_panels; ++p, a += panel_a) {
       const int64_t row = args.row + p * kRows;
       const int64_t rows = e.d.rows - row < kRows ? e.d.rows - row : kRows;
       if (e.symmetric && row + kRows <= col) continue;
@@ -328,9 +345,9 @@ void block_tiles(const BlockArgs& args) {
         fetched += per_unit * args.units;
       }
       if (q == 0) {
-        multiply<kPlanes, true>(a, b, args.units, tile, args.first, rows, cols, next, previous);
+        multiply<Form, true>(a, b, args.units, tile, args.first, rows, cols, next, previous);
       } else {
-        multiply<kPlanes, false>(a, b, args.units, tile, args.first, rows, cols, next, previous);
+        multiply<Form, false>(a, b, args.units, tile, args.first, rows, cols, next, previous);
       }
       previous.finish();
       if (args.last) previous.start(e, tile, row, rows, col, cols);
@@ -339,17 +356,28 @@ void block_tiles(const BlockArgs& args) {
   previous.finish();
 }
 
-template <int kPlanes>
+template <int kA, int kB>
 constexpr TileKernel tiles(int64_t units_per_slice) {
-  return {kRows, kCols, 32, 64 * kPlanes, 4, units_per_slice, 16, 16, 8,
-          pack_tiles<kPlanes, true>, pack_tiles<kPlanes, false>, block_tiles<kPlanes>, kPlanes > 1};
+  constexpr bool kFar = kA + kB > 2;  // planes of f32 are packed in such pairs
+  return {kRows, kCols, 32, 64 * kA, 64 * kB, 4, units_per_slice, 16, 16, 8,
+          pack_tiles<kA, true, kFar>, pack_tiles<kB, false, kFar>, block_tiles<Planes<kA, kB>>, kA == 3};
 }
 
-constexpr TileKernel kBf16 = tiles<1>(20);
-constexpr TileKernel kF32 = tiles<3>(4);
+constexpr TileKernel kBf16 = tiles<1, 1>(20);
+constexpr TileKernel kF32 = tiles<3, 3>(4);
+constexpr TileKernel kMixed[2][2] = {{tiles<1, 1>(20), tiles<1, 2>(10)},
+                                     {tiles<2, 1>(10), tiles<2, 2>(8)}};
 
 Status gemm_bf16(Context& context, const GemmArgs& args) {
   return blocked_gemm(context, args, kBf16);
+}
+
+// bf16 operands in one plane, f32 ones in two: hh, hm and mh of the products.
+Status gemm_mixed(Context& context, const GemmArgs& args) {
+  const bool wide_a = args.a.dtype == DType::f32;
+  const bool wide_b = args.b.dtype == DType::f32;
+  const bool swapped = is_swapped(args);
+  return blocked_gemm(context, args, kMixed[swapped ? wide_b : wide_a][swapped ? wide_a : wide_b]);
 }
 
 // Where values do not fit, and where one side is so small that tiles would be mostly padding.
@@ -368,6 +396,7 @@ void fill_gemm_amx(KernelTable& table) {
   amx::multiply_add = table.gemm.f32;
   table.gemm.bf16 = amx::gemm_bf16;
   table.gemm.f32 = amx::gemm_f32;
+  table.gemm.mixed = amx::gemm_mixed;
 }
 
 }  // namespace palimpsest::cpu

@@ -46,7 +46,7 @@ void pack_pairs(const PackArgs& args) {
   args.dtype == DType::bf16 ? pack<PairsOfBf16, kWidth>(args) : pack<PairsOfF32, kWidth>(args);
 }
 
-constexpr TileKernel kBf16 = {14, 32, 2, 4, 4, 384, 16, 16, 24, pack_pairs<14>, pack_pairs<32>, block<VectorTile<Pairs>>};
+constexpr TileKernel kBf16 = {14, 32, 2, 4, 4, 4, 384, 16, 16, 24, pack_pairs<14>, pack_pairs<32>, block<VectorTile<Pairs>>};
 
 Status gemm_bf16(Context& context, const GemmArgs& args) {
   return blocked_gemm(context, args, kBf16);

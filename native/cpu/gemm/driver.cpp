@@ -56,8 +56,7 @@ class Product {
  public:
   Product(Context& context, const GemmArgs& args, const TileKernel& kernel)
       : context_(context), args_(args), kernel_(kernel) {
-    // Tiles are written along D's rows; a D of unit row stride is computed as its transpose.
-    swapped_ = args.d.col_stride != 1 && args.d.row_stride == 1;
+    swapped_ = is_swapped(args);
     a_ = swapped_ ? args.b.transposed() : args.a;
     b_ = swapped_ ? args.a.transposed() : args.b;
     d_ = swapped_ ? args.d.transposed() : args.d;
@@ -77,8 +76,8 @@ class Product {
   bool run() {
     const Workspace::Scope scope(context_.workspace);
     const int64_t units = divide_up(depth_, kernel_.values_per_unit);
-    a_bytes_ = row_panels_ * kernel_.rows * units * kernel_.unit_size;
-    b_bytes_ = col_panels_ * kernel_.cols * units * kernel_.unit_size;
+    a_bytes_ = row_panels_ * kernel_.rows * units * kernel_.unit_size_a;
+    b_bytes_ = col_panels_ * kernel_.cols * units * kernel_.unit_size_b;
     const int64_t a_copies = args_.a.batch_stride == 0 && args_.b.batch_stride == 0 ? 1 : args_.batch;
     if (packs_a_first_) packed_a_ = context_.workspace.take<std::byte>(a_copies * a_bytes_);
     if (packs_b_first_) packed_b_ = context_.workspace.take<std::byte>(a_copies * b_bytes_);
@@ -91,17 +90,19 @@ class Product {
       const int64_t panel = task % panels;
       if (panel < a_panels) {
         pack(true, batch, slice, panel,
-             packed_a_ + batch * a_bytes_ + panel_offset(slice, panel, row_panels_, kernel_.rows));
+             packed_a_ + batch * a_bytes_ + panel_offset(slice, panel, row_panels_, unit_a()));
       } else {
         const int64_t index = panel - a_panels;
         pack(false, batch, slice, index,
-             packed_b_ + batch * b_bytes_ + panel_offset(slice, index, col_panels_, kernel_.cols));
+             packed_b_ + batch * b_bytes_ + panel_offset(slice, index, col_panels_, unit_b()));
       }
     });
     if (__atomic_load_n(&unusual_, __ATOMIC_RELAXED)) return false;
     const int64_t blocks = blocking_.row_blocks * blocking_.col_blocks;
     context_.parallel(args_.batch * blocks, [&](int64_t task) {
-      compute(task / blocks, task % blocks);
+      // The lowest blocks of a symmetric product are the fullest: they come first.
+      const int64_t block = task % blocks;
+      compute(task / blocks, args_.symmetric ? blocks - 1 - block : block);
     });
     return true;
   }
@@ -112,10 +113,13 @@ class Product {
     return std::min(units_per_slice_, units - slice * units_per_slice_);
   }
 
+  // Bytes of a panel's unit.
+  int unit_a() const { return kernel_.rows * kernel_.unit_size_a; }
+  int unit_b() const { return kernel_.cols * kernel_.unit_size_b; }
+
   // Where panel `panel` of slice `slice` lies in a packed operand of `panels` panels.
-  int64_t panel_offset(int64_t slice, int64_t panel, int64_t panels, int width) const {
-    return (slice * units_per_slice_ * panels + panel * slice_units(slice)) * width *
-           kernel_.unit_size;
+  int64_t panel_offset(int64_t slice, int64_t panel, int64_t panels, int unit_bytes) const {
+    return (slice * units_per_slice_ * panels + panel * slice_units(slice)) * unit_bytes;
   }
 
   void pack(bool is_a, int64_t batch, int64_t slice, int64_t index, std::byte* panel) {
@@ -139,8 +143,7 @@ class Product {
   // that stays in cache: a large operand is then read once and never written.
   const std::byte* pack_own(bool is_a, int64_t batch, int64_t slice, int64_t first, int64_t panels,
                             std::byte* scratch) {
-    const int64_t bytes =
-        slice_units(slice) * (is_a ? kernel_.rows : kernel_.cols) * kernel_.unit_size;
+    const int64_t bytes = slice_units(slice) * (is_a ? unit_a() : unit_b());
     for (int64_t i = 0; i < panels && bytes > 0; ++i) {
       pack(is_a, batch, slice, first + i, scratch + i * bytes);
     }
@@ -156,8 +159,9 @@ class Product {
     block.row = row_panel * kernel_.rows;
     block.col = col_panel * kernel_.cols;
     if (args_.symmetric && block.row + block.row_panels * kernel_.rows <= block.col) return;
-    const Epilogue epilogue = {batch_member(d_, batch), batch_member(c_, batch), args_.alpha,
-                               args_.beta, args_.bias, swapped_, args_.activation,
+    const double scale = args_.scales == nullptr ? 1 : args_.scales[batch];
+    const Epilogue epilogue = {batch_member(d_, batch), batch_member(c_, batch), scale * args_.alpha,
+                               scale * args_.beta, args_.bias, swapped_, args_.activation,
                                args_.symmetric};
     block.epilogue = &epilogue;
     Workspace& local = Workspace::local();
@@ -167,28 +171,27 @@ class Product {
                                     block.row_panels * kernel_.rows * block.col_panels *
                                     kernel_.cols * kernel_.sum_size));
     const int64_t copy = copies_ == 1 ? 0 : batch;
-    const auto own = [&](bool packed_first, int64_t lines) {
-      return packed_first ? nullptr
-                          : local.take<std::byte>(lines * units_per_slice_ * kernel_.unit_size);
+    const auto own = [&](bool packed_first, int64_t bytes) {
+      return packed_first ? nullptr : local.take<std::byte>(bytes * units_per_slice_);
     };
-    std::byte* const own_a = own(packs_a_first_, block.row_panels * kernel_.rows);
-    std::byte* const own_b = own(packs_b_first_, block.col_panels * kernel_.cols);
+    std::byte* const own_a = own(packs_a_first_, block.row_panels * unit_a());
+    std::byte* const own_b = own(packs_b_first_, block.col_panels * unit_b());
     for (int64_t slice = 0; slice < slices_; ++slice) {
       block.units = slice_units(slice);
       block.a = packs_a_first_
                     ? packed_a_ + copy * a_bytes_ +
-                          panel_offset(slice, row_panel, row_panels_, kernel_.rows)
+                          panel_offset(slice, row_panel, row_panels_, unit_a())
                     : pack_own(true, batch, slice, row_panel, block.row_panels, own_a);
       block.b = packs_b_first_
                     ? packed_b_ + copy * b_bytes_ +
-                          panel_offset(slice, col_panel, col_panels_, kernel_.cols)
+                          panel_offset(slice, col_panel, col_panels_, unit_b())
                     : pack_own(false, batch, slice, col_panel, block.col_panels, own_b);
       const bool ready = packs_a_first_ && packs_b_first_ && slice + 1 < slices_;
       block.next_a = ready ? packed_a_ + copy * a_bytes_ +
-                                 panel_offset(slice + 1, row_panel, row_panels_, kernel_.rows)
+                                 panel_offset(slice + 1, row_panel, row_panels_, unit_a())
                            : nullptr;
       block.next_b = ready ? packed_b_ + copy * b_bytes_ +
-                                 panel_offset(slice + 1, col_panel, col_panels_, kernel_.cols)
+                                 panel_offset(slice + 1, col_panel, col_panels_, unit_b())
                            : nullptr;
       block.first = slice == 0;
       block.last = slice == slices_ - 1;

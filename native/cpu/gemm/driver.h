@@ -53,7 +53,8 @@ struct TileKernel {
   int rows;                // a tile of D
   int cols;
   int values_per_unit;     // k values in one packed unit: 2 where bf16 pairs are packed
-  int unit_size;           // bytes
+  int unit_size_a;         // bytes a line
+  int unit_size_b;
   int sum_size;            // bytes of an accumulator
   int64_t units_per_slice; // the most that keeps panels in cache
   int64_t most_row_panels; // of a block of D
@@ -65,6 +66,11 @@ struct TileKernel {
   // The packs set PackArgs::unusual where a value does not fit the kernel's form.
   bool may_refuse = false;
 };
+
+// Tiles are written along D's rows: a D of unit row stride is computed as its transpose, Bᵀ·Aᵀ.
+inline bool is_swapped(const GemmArgs& args) {
+  return args.d.col_stride != 1 && args.d.row_stride == 1;
+}
 
 // False, with D as it was, where the kernel refuses a value.
 bool try_blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel);

@@ -56,5 +56,12 @@ void pack_bf16_as_f32(const PackArgs& args) {
                             : pack_plain<float, float, kWidth, rounded>(args);
 }
 
+// bf16 widened, f32 as it is.
+template <int kWidth>
+void pack_widened(const PackArgs& args) {
+  args.dtype == DType::bf16 ? pack_plain<uint16_t, float, kWidth, widened>(args)
+                            : pack_plain<float, float, kWidth, as_is>(args);
+}
+
 }  // namespace
 }  // namespace palimpsest::cpu::PALIMPSEST_LEVEL

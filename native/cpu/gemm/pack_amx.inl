@@ -3,6 +3,8 @@
 // k's: the one is the other's transpose in units of pairs.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/gemm/pairs_avx512.inl"
 
 namespace palimpsest::cpu::PALIMPSEST_LEVEL {
@@ -17,10 +19,25 @@ inline void store_tile(std::byte* to, const __m512i (&r)[16]) {
   for (int i = 0; i < 16; ++i) _mm512_store_si512(to + i * kTileRowBytes, r[i]);
 }
 
-// One plane. A pair is (k, k + 1).
-template <typename Source, bool kByLine>
+// bf16 values in pairs (k, k + 16), to be multiplied with planes of f32 values.
+struct FarPairsOfBf16 : PairsOfBf16 {
+  static __m512i along_k(const uint16_t* p, int64_t n) {
+    return interleave(_mm256_maskz_loadu_epi16(first_lanes32(n), p),
+                      _mm256_maskz_loadu_epi16(first_lanes32(n - 16), n > 16 ? p + 16 : p));
+  }
+};
+
+// One plane. A pair is (k, k + 1), or (k, k + 16) for a far source.
+template <typename Source, bool kByLine, bool kFar>
 void pack_tile(const typename Source::Value* source, const PackArgs& args, int64_t lines,
                int64_t depth, std::byte* to) {
+  constexpr int64_t kStep = kFar ? 1 : 2;      // from pair to pair
+  constexpr int64_t kPartner = kFar ? 16 : 1;  // within one
+  const int64_t partner = kPartner * args.k_stride;
+  // What Source wants to know of a pair: 2 where both values are there, 1 where the first alone is.
+  const auto there = [&](int64_t pair) {
+    return (pair * kStep < depth ? 1 : 0) + (pair * kStep + kPartner < depth ? 1 : 0);
+  };
   __m512i r[16];
   if (args.k_stride == 1) {
 #pragma GCC unroll 16
@@ -32,19 +49,18 @@ void pack_tile(const typename Source::Value* source, const PackArgs& args, int64
   } else if (args.line_stride == 1) {
 #pragma GCC unroll 16
     for (int pair = 0; pair < 16; ++pair) {
-      const int64_t left = depth - 2 * pair;
-      r[pair] = left > 0 ? Source::along_lines(source + 2 * pair * args.k_stride, args.k_stride,
-                                               lines, left)
-                         : _mm512_setzero_si512();
+      r[pair] = there(pair) > 0 ? Source::along_lines(source + pair * kStep * args.k_stride, partner,
+                                                      lines, there(pair))
+                                : _mm512_setzero_si512();
     }
     if constexpr (kByLine) avx512::transpose16(r);
   } else {
     alignas(64) uint32_t units[16][16] = {};
     for (int64_t line = 0; line < lines && line < 16; ++line) {
-      for (int64_t pair = 0; pair < kUnitPairs && 2 * pair < depth; ++pair) {
+      for (int64_t pair = 0; pair < kUnitPairs && there(pair) > 0; ++pair) {
         units[kByLine ? line : pair][kByLine ? pair : line] =
-            Source::one(source + line * args.line_stride + 2 * pair * args.k_stride, args.k_stride,
-                        depth - 2 * pair);
+            Source::one(source + line * args.line_stride + pair * kStep * args.k_stride, partner,
+                        there(pair));
       }
     }
 #pragma GCC unroll 16
@@ -118,7 +134,7 @@ void split_tile(const float* source, const PackArgs& args, int64_t lines, int64_
   }
 }
 
-template <int kPlanes, bool kByLine>
+template <int kPlanes, bool kByLine, bool kFar = false>
 void pack_tiles(const PackArgs& args) {
   auto* to = static_cast<std::byte*>(args.panel);
   __m512i largest = _mm512_setzero_si512();
@@ -136,18 +152,19 @@ void pack_tiles(const PackArgs& args) {
       split_tile<kPlanes, kByLine>(source, args, lines, depth, tile, largest);
     });
     // NaN, infinite, or so large that rounding to bf16 makes it infinite.
-    if (_mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32(static_cast<int>(0xfeff0000u))) != 0) {
+    if (kPlanes == 3 && _mm512_cmpge_epu32_mask(largest, _mm512_set1_epi32(static_cast<int>(0xfeff0000u))) != 0) {
       __atomic_store_n(args.unusual, true, __ATOMIC_RELAXED);
     }
   } else if (args.dtype == DType::bf16) {
     each_unit(static_cast<const uint16_t*>(args.source), [&](const uint16_t* source, int64_t lines,
                                                              int64_t depth, std::byte* tile) {
-      pack_tile<PairsOfBf16, kByLine>(source, args, lines, depth, tile);
+      using Source = std::conditional_t<kFar, FarPairsOfBf16, PairsOfBf16>;
+      pack_tile<Source, kByLine, kFar>(source, args, lines, depth, tile);
     });
   } else {
     each_unit(static_cast<const float*>(args.source), [&](const float* source, int64_t lines,
                                                           int64_t depth, std::byte* tile) {
-      pack_tile<PairsOfF32, kByLine>(source, args, lines, depth, tile);
+      pack_tile<PairsOfF32, kByLine, false>(source, args, lines, depth, tile);
     });
   }
 }

@@ -54,15 +54,16 @@ Status gemm(Context& context, const GemmArgs& args) {
   context.parallel(args.batch * m, [&](int64_t task) {
     const int64_t batch = task / m;
     const int64_t i = task % m;
+    const double scale = args.scales == nullptr ? 1 : args.scales[batch];
     for (int64_t j = 0; j < (args.symmetric ? i + 1 : n); ++j) {
       Accumulator sum = 0;
       for (int64_t l = 0; l < k; ++l) {
         sum += rounded(load<Accumulator>(args.a, batch, i, l)) *
                rounded(load<Accumulator>(args.b, batch, l, j));
       }
-      sum *= static_cast<Accumulator>(args.alpha);
+      sum *= static_cast<Accumulator>(scale * args.alpha);
       if (args.c.data != nullptr && args.beta != 0) {
-        sum += static_cast<Accumulator>(args.beta) * load<Accumulator>(args.c, batch, i, j);
+        sum += static_cast<Accumulator>(scale * args.beta) * load<Accumulator>(args.c, batch, i, j);
       }
       if (bias != nullptr) sum += bias[j];
       sum = activate(args.activation, sum);
@@ -76,7 +77,8 @@ Status gemm(Context& context, const GemmArgs& args) {
 }  // namespace
 
 void fill_gemm_scalar(KernelTable& table) {
-  table.gemm = {.f32 = gemm<float, false>, .f64 = gemm<double, false>, .bf16 = gemm<float, true>};
+  table.gemm = {.f32 = gemm<float, false>, .f64 = gemm<double, false>, .bf16 = gemm<float, true>,
+                .mixed = gemm<float, false>};
 }
 
 }  // namespace palimpsest::cpu

@@ -122,16 +122,19 @@ double activated(Activation activation, double x) {
 struct Case {
   int64_t m = 5, n = 7, k = 3;
   DType in_a = DType::f32, in_b = DType::f32, out = DType::f32, add = DType::f32;
-  bool bf16 = false;  // which kernel of the two that take f32
+  bool bf16 = false;  // which kernel of those that take f32
+  bool mixed = false;
   Layout a = Layout::rows, b = Layout::rows, c = Layout::rows, d = Layout::rows;
   double alpha = 1, beta = 0;
   bool adds_c = false, aliased = false, bias = false, symmetric = false;
   Activation activation = Activation::none;
   int64_t batch = 1;
+  bool scaled = false;  // a factor for each matrix of the batch
 };
 
 GemmKernel kernel_of(const KernelTable& table, const Case& t) {
   if (t.in_a == DType::f64) return table.gemm.f64;
+  if (t.mixed) return table.gemm.mixed;
   return t.bf16 ? table.gemm.bf16 : table.gemm.f32;
 }
 
@@ -173,7 +176,11 @@ void run(const Case& t, const std::vector<int>& threads = {2}) {
   }
 
   std::vector<double> expected, bound;
-  const double epsilon = t.in_a == DType::f64 ? 3e-16 : 8e-8;
+  std::vector<double> scales;
+  if (t.scaled) {
+    for (int64_t x = 0; x < t.batch; ++x) scales.push_back(0.5 + random());
+  }
+  const double epsilon = t.in_a == DType::f64 ? 3e-16 : t.mixed ? 8e-6 : 8e-8;
   for (int64_t x = 0; x < t.batch; ++x) {
     for (int64_t i = 0; i < t.m; ++i) {
       for (int64_t j = 0; j < t.n; ++j) {
@@ -183,9 +190,13 @@ void run(const Case& t, const std::vector<int>& threads = {2}) {
           sum += p;
           size += std::fabs(p);
         }
-        sum *= t.alpha;
-        size *= std::fabs(t.alpha);
-        if (t.adds_c) sum += t.beta * c.value(x, i, j), size += std::fabs(t.beta * c.value(x, i, j));
+        const double scale = t.scaled ? scales[size_t(x)] : 1;
+        sum *= t.alpha * scale;
+        size *= std::fabs(t.alpha * scale);
+        if (t.adds_c) {
+          sum += scale * t.beta * c.value(x, i, j);
+          size += std::fabs(scale * t.beta * c.value(x, i, j));
+        }
         if (t.bias) sum += bias64[static_cast<size_t>(j)], size += 1;
         const double y = activated(t.activation, sum);
         expected.push_back(y);
@@ -218,6 +229,7 @@ void run(const Case& t, const std::vector<int>& threads = {2}) {
       args.activation = t.activation;
       args.symmetric = t.symmetric;
       args.batch = t.batch;
+      if (t.scaled) args.scales = scales.data();
       const bool ok = kernel_of(context.kernels, t)(context, args).ok();
       size_t wrong = 0;
       double worst = 0;
@@ -324,6 +336,21 @@ TEST("gemm: bf16 and f32 operands and results") {
   }
 }
 
+TEST("gemm: operands of mixed types, each with its own precision") {
+  const DType types[] = {DType::f32, DType::bf16};
+  for (DType a : types) {
+    for (DType b : types) {
+      for (Layout layout : {Layout::rows, Layout::cols, Layout::strided}) {
+        for (int64_t k : {1, 33, 700}) {
+          run({.m = 49, .n = 70, .k = k, .in_a = a, .in_b = b, .mixed = true, .a = layout,
+               .b = layout, .d = layout, .beta = 0.5, .adds_c = true},
+              {1, 3});
+        }
+      }
+    }
+  }
+}
+
 TEST("gemm: symmetric products are exactly symmetric") {
   for (int kind = 0; kind < 4; ++kind) {
     for (int64_t m : {1, 14, 33, 65, 131, 300}) {
@@ -345,6 +372,7 @@ TEST("gemm: batches") {
     run(typed({.m = 15, .n = 33, .k = 9, .adds_c = true, .bias = true, .batch = 5}, kind));
     run(typed({.m = 65, .n = 65, .k = 20, .symmetric = true, .batch = 3}, kind));
     run(typed({.m = 15, .n = 33, .k = 9, .batch = 0}, kind));
+    run(typed({.m = 15, .n = 33, .k = 9, .beta = 2, .adds_c = true, .batch = 3, .scaled = true}, kind));
   }
 }
 

@@ -26,6 +26,7 @@ struct GemmArgs {
   // computed, the other half is mirrored.
   bool symmetric = false;
   int64_t batch = 1;
+  const double* scales = nullptr;  // one a matrix of the batch, multiplies its alpha and beta; null: 1
 };
 
 using GemmKernel = Status (*)(Context&, const GemmArgs&);
@@ -37,6 +38,8 @@ struct GemmKernels {
   GemmKernel f32;   // a, b, c, d f32
   GemmKernel f64;   // a, b, c, d f64
   GemmKernel bf16;  // a, b each f32 (rounded on the way) or bf16; c, d each f32 or bf16; sums in f32
+  // The same types, but an f32 operand counts with at least 16 bits of fraction. Finite values only.
+  GemmKernel mixed;
 };
 
 }  // namespace palimpsest
