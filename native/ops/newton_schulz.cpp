@@ -1,15 +1,24 @@
 // Floor, for m ≤ n, a step of the direct form: 3m²n + m³ FLOPs with both symmetric products halved
-// (2m²n of them in the last product). The Gram form costs 6m²n + (4k − 6)m³ for k steps with one
-// restart instead of k(3m²n + m³), and pays where n is well above m.
+// (2m²n of them in the last product). The Gram form costs 6m²n for two segments of steps and
+// 1 to 4 times m³ a step, and pays where n is well above m.
 //
-// Precision of the Gram form: R = XXᵀ is kept and multiplied in float32, whatever X is held in,
-// because in bfloat16 it loses the small eigenvalues that five quintic steps magnify.
+// Precision of the Gram form. R ← WRW with W = aI + bR + cR² must be exact for the W that the product Q
+// of all W is made of: an error of R's small eigenvalues grows twelvefold with every step, and an error
+// that R's diagonal has in common acts on all singular values alike, where others average out. So R and
+// W are kept in float32 and multiplied with `gemm.mixed`; only Q·W and the products with X round their
+// factors to bfloat16. Every three steps X is multiplied by Q and R computed anew (the restart of Gram
+// Newton–Schulz, Dao-AILab 2026).
+//
+// x is neither copied nor scaled first: the first Gram matrix is that of x itself, its trace is ‖x‖²,
+// and the scale goes into the first product. Only where that is not safe (x far from 1, or not finite)
+// a pass over x finds the largest entry, and a scaled copy takes x's place.
 
 #include "palimpsest/ops/newton_schulz.h"
 
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
@@ -50,14 +59,30 @@ class Iteration {
 
   Status run() {
     const Workspace::Scope scope(context_.workspace);
-    x_ = take(dtype_, args_.x.rows, args_.x.cols);
-    PALIMPSEST_TRY(normalise());
-    Matrix result = x_;
-    if (args_.step_count > 0) {
-      PALIMPSEST_TRY(choose_gram() ? gram(result) : direct(result));
+    scales_.assign(static_cast<size_t>(args_.batch), 1.0);
+    const bool bf16 = args_.compute == Compute::bf16;
+    x_ = args_.x;
+    if (args_.step_count == 0) {
+      PALIMPSEST_TRY(take_scaled_copy());
+      return copy(args_.out, x_);
     }
-    return context_.kernels.elementwise.unary(
-        context_, {Unary::copy, as_view(args_.out, args_.batch), as_view(result, args_.batch)});
+    gram_ = take(DType::f32, m_, m_);
+    bool safe = context_.kernels.gemm.takes_scales && args_.eps <= 1e-6 &&
+                (x_.dtype == DType::f32 || (bf16 && x_.dtype == DType::bf16));
+    if (safe) {
+      PALIMPSEST_TRY(gram_of(x_, gram_));
+      PALIMPSEST_TRY(scale_gram(safe));
+    }
+    if (!safe) {
+      PALIMPSEST_TRY(take_scaled_copy());
+      PALIMPSEST_TRY(gram_of(x_, gram_));
+    }
+    // The last product goes straight to `out`, unless it reads it.
+    const bool aliased = x_.data == args_.x.data && segments() == 1 &&
+                         (args_.step_count == 1 || choose_gram());
+    const Matrix result = aliased ? take(args_.out.dtype, x_.rows, x_.cols) : args_.out;
+    PALIMPSEST_TRY(choose_gram() ? gram(result) : direct(result));
+    return aliased ? copy(args_.out, result) : Status();
   }
 
  private:
@@ -65,6 +90,41 @@ class Iteration {
     void* data = context_.workspace.take_bytes(static_cast<size_t>(args_.batch * rows * cols) *
                                                size_of(dtype));
     return {data, dtype, rows, cols, cols, 1, rows * cols};
+  }
+
+  Status copy(const Matrix& to, const Matrix& from) {
+    return context_.kernels.elementwise.unary(
+        context_, {Unary::copy, as_view(to, args_.batch), as_view(from, args_.batch)});
+  }
+
+  Status take_scaled_copy() {
+    x_ = take(dtype_, args_.x.rows, args_.x.cols);
+    std::fill(scales_.begin(), scales_.end(), 1.0);
+    return normalise();
+  }
+
+  // ‖x‖² of each matrix from the trace of its Gram matrix, which is brought to that of x / ‖x‖;
+  // unsafe where squares may have over- or underflown.
+  Status scale_gram(bool& safe) {
+    for (int64_t i = 0; i < args_.batch; ++i) {
+      View diagonal = one_of(gram_, i);
+      diagonal.shape[1] = 1;
+      diagonal.strides[2] = m_ + 1;
+      double squares = 0;
+      PALIMPSEST_TRY(reduce_to_number(Reduction::sum, diagonal, squares));
+      if (!(squares > 1e-16 && squares < 1e16)) {
+        safe = false;
+        return {};
+      }
+      scales_[static_cast<size_t>(i)] = 1 / (std::sqrt(squares) * args_.norm_factor);
+    }
+    for (int64_t i = 0; i < args_.batch; ++i) {
+      const double scale = scales_[static_cast<size_t>(i)];
+      const View one = one_of(gram_, i);
+      PALIMPSEST_TRY(
+          context_.kernels.elementwise.binary(context_, {Binary::mul, one, one, {}, scale * scale}));
+    }
+    return {};
   }
 
   // One number of a matrix, of its dtype.
@@ -134,6 +194,8 @@ class Iteration {
     return {};
   }
 
+  int segments() const { return (args_.step_count + 2) / 3; }
+
   bool choose_gram() const {
     if (args_.method != NewtonSchulzMethod::automatic) {
       return args_.method == NewtonSchulzMethod::gram;
@@ -141,90 +203,107 @@ class Iteration {
     const double m = static_cast<double>(m_);
     const double n = static_cast<double>(n_);
     const double k = args_.step_count;
+    const double s = segments();
     const double direct = k * (3 * m * m * n + m * m * m);
-    // Products of Gram matrices run at the float32 rate, half of bfloat16's.
-    const double small = args_.compute == Compute::bf16 ? 2.0 : 1.0;
-    const double gram = 6 * m * m * n + small * (4 * k - 6) * m * m * m;
-    return gram < 0.9 * direct;
+    // A step has R² and, if another follows in its segment, W·R and W·(R·W), which in a bfloat16
+    // iteration cost more than its other products; all but a segment's first have Q·W.
+    const double wide = args_.compute == Compute::bf16 ? 2.5 : 1;
+    const double gram = 3 * s * m * m * n + (wide * (k + 2 * (k - s)) + (k - s)) * m * m * m;
+    return gram < 0.95 * direct;
   }
 
-  // d = alpha·a·b + beta·c, symmetric where told.
-  Status multiply(const Matrix& a, const Matrix& b, const Matrix& d, bool symmetric, double alpha,
-                  const Matrix* c = nullptr, double beta = 0) {
+  // d = scale·(alpha·a·b + beta·c), symmetric where told.
+  struct Product {
+    bool symmetric = false;
+    double alpha = 1;
+    const Matrix* c = nullptr;
+    double beta = 0;
+    const double* scales = nullptr;
+    bool mixed = false;
+  };
+  Status multiply(const Matrix& a, const Matrix& b, const Matrix& d, const Product& how) {
     if (context_.aborted()) return {Code::aborted, "aborted"};
     GemmArgs gemm;
     gemm.a = a;
     gemm.b = b;
     gemm.d = d;
-    if (c != nullptr) gemm.c = *c;
-    gemm.alpha = alpha;
-    gemm.beta = beta;
-    gemm.symmetric = symmetric;
+    if (how.c != nullptr) gemm.c = *how.c;
+    gemm.alpha = how.alpha;
+    gemm.beta = how.beta;
+    gemm.symmetric = how.symmetric;
+    gemm.scales = how.scales;
     gemm.batch = args_.batch;
-    return matmul(context_, gemm);
+    const GemmKernels& kernels = context_.kernels.gemm;
+    if (args_.compute == Compute::f32) return kernels.f32(context_, gemm);
+    if (!how.mixed) return kernels.bf16(context_, gemm);
+    return (kernels.mixed == nullptr ? kernels.f32 : kernels.mixed)(context_, gemm);
   }
 
   // x·xᵀ over the long side.
   Status gram_of(const Matrix& x, const Matrix& d) {
-    return tall_ ? multiply(x.transposed(), x, d, true, 1) : multiply(x, x.transposed(), d, true, 1);
+    return tall_ ? multiply(x.transposed(), x, d, {.symmetric = true})
+                 : multiply(x, x.transposed(), d, {.symmetric = true});
   }
 
-  // d = left·x on the short side, plus beta·x.
+  // d = scale·(left·x + beta·x) on the short side; the scale brings the caller's x to norm 1.
   Status apply(const Matrix& left, const Matrix& x, const Matrix& d, double beta) {
-    const Matrix* c = beta != 0 ? &x : nullptr;
-    return tall_ ? multiply(x, left, d, false, 1, c, beta) : multiply(left, x, d, false, 1, c, beta);
+    const Product how = {.c = beta == 0 ? nullptr : &x, .beta = beta,
+                         .scales = x.data == args_.x.data ? scales_.data() : nullptr};
+    return tall_ ? multiply(x, left, d, how) : multiply(left, x, d, how);
   }
 
-  Status direct(Matrix& result) {
-    Matrix next = take(dtype_, x_.rows, x_.cols);
-    const Matrix a = take(dtype_, m_, m_);
+  Status direct(const Matrix& result) {
+    const bool single = args_.step_count == 1;
+    Matrix next = single ? result : take(dtype_, x_.rows, x_.cols);
+    Matrix other = args_.step_count > 2 ? take(dtype_, x_.rows, x_.cols) : next;
+    const Matrix narrow = take(dtype_, m_, m_);
     const Matrix b = take(dtype_, m_, m_);
     Matrix x = x_;
     for (int i = 0; i < args_.step_count; ++i) {
       const Quintic& q = args_.steps[i];
-      PALIMPSEST_TRY(gram_of(x, a));
-      PALIMPSEST_TRY(multiply(a, a, b, true, q.c, &a, q.b));
-      PALIMPSEST_TRY(apply(b, x, next, q.a));
-      std::swap(x, next);
+      const Matrix& a = i == 0 ? gram_ : narrow;
+      if (i > 0) PALIMPSEST_TRY(gram_of(x, a));
+      PALIMPSEST_TRY(multiply(a, a, b, {.symmetric = true, .alpha = q.c, .c = &a, .beta = q.b}));
+      const bool last = i + 1 == args_.step_count;
+      PALIMPSEST_TRY(apply(b, x, last ? result : next, q.a));
+      x = next;
+      std::swap(next, other);
     }
-    result = x;
     return {};
   }
 
-  // With W = aI + bR + cR²: Q ← QW, R ← WRW; all of them polynomials of R₀, so they commute and stay
-  // symmetric. Rounding errors of R's small eigenvalues grow with every step, so that X is multiplied
-  // and R computed anew in the middle (the restart of Gram Newton–Schulz, Dao-AILab 2026).
-  Status gram(Matrix& result) {
-    Matrix r = take(DType::f32, m_, m_);
+  Status gram(const Matrix& result) {
+    Matrix r = gram_;
     Matrix w = take(DType::f32, m_, m_);
-    Matrix q = take(DType::f32, m_, m_);
     Matrix spare = take(DType::f32, m_, m_);
-    Matrix next = take(dtype_, x_.rows, x_.cols);
+    Matrix q = take(DType::f32, m_, m_);
     Matrix x = x_;
-    const int restart = args_.step_count / 2;
-    PALIMPSEST_TRY(gram_of(x, r));
-    for (int i = 0; i < args_.step_count; ++i) {
-      const Quintic& s = args_.steps[i];
-      PALIMPSEST_TRY(multiply(r, r, w, true, s.c, &r, s.b));
-      PALIMPSEST_TRY(add_to_diagonal(w, s.a));
-      if (i == 0 || i == restart) {
-        PALIMPSEST_TRY(context_.kernels.elementwise.unary(
-            context_, {Unary::copy, as_view(q, args_.batch), as_view(w, args_.batch)}));
-      } else {
-        PALIMPSEST_TRY(multiply(q, w, spare, true, 1));
-        std::swap(q, spare);
+    int i = 0;  // the step
+    for (int segment = 0; segment < segments(); ++segment) {
+      const bool last_segment = segment + 1 == segments();
+      // The shorter segments come first, where small singular values suffer most.
+      const int end = args_.step_count * (segment + 1) / segments();
+      if (segment > 0) PALIMPSEST_TRY(gram_of(x, r));
+      for (const int begin = i; i < end; ++i) {
+        const Quintic& s = args_.steps[i];
+        PALIMPSEST_TRY(
+            multiply(r, r, w, {.symmetric = true, .alpha = s.c, .c = &r, .beta = s.b, .mixed = true}));
+        PALIMPSEST_TRY(add_to_diagonal(w, s.a));
+        if (i + 1 < end) {
+          PALIMPSEST_TRY(multiply(w, r, spare, {.symmetric = true, .mixed = true}));
+          PALIMPSEST_TRY(multiply(w, spare, r, {.symmetric = true, .mixed = true}));
+        }
+        if (i == begin) {
+          std::swap(q, w);
+        } else {
+          PALIMPSEST_TRY(multiply(q, w, spare, {.symmetric = true}));
+          std::swap(q, spare);
+        }
       }
-      const bool last = i + 1 == args_.step_count;
-      if (last || i + 1 == restart) {
-        PALIMPSEST_TRY(apply(q, x, next, 0));
-        std::swap(x, next);
-        if (!last) PALIMPSEST_TRY(gram_of(x, r));
-      } else {
-        PALIMPSEST_TRY(multiply(r, w, spare, true, 1));
-        PALIMPSEST_TRY(multiply(spare, w, r, true, 1));
-      }
+      const Matrix to = last_segment ? result : take(dtype_, x.rows, x.cols);
+      PALIMPSEST_TRY(apply(q, x, to, 0));
+      x = to;
     }
-    result = x;
     return {};
   }
 
@@ -241,7 +320,9 @@ class Iteration {
   bool tall_;
   int64_t m_, n_;
   DType dtype_;
-  Matrix x_;
+  Matrix x_;     // the caller's, or a scaled copy
+  Matrix gram_;  // of x_ / ‖x_‖
+  std::vector<double> scales_;  // 1 / ‖x_‖
 };
 
 }  // namespace

@@ -45,7 +45,7 @@ Status gemm_mixed(Context& context, const GemmArgs& args) {
 
 void fill_gemm_avx2(KernelTable& table) {
   table.gemm = {.f32 = avx2::gemm_f32, .f64 = avx2::gemm_f64, .bf16 = avx2::gemm_bf16,
-                .mixed = avx2::gemm_mixed};
+                .mixed = avx2::gemm_mixed, .takes_scales = true};
 }
 
 }  // namespace palimpsest::cpu

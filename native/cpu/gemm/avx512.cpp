@@ -43,7 +43,7 @@ Status gemm_mixed(Context& context, const GemmArgs& args) {
 
 void fill_gemm_avx512(KernelTable& table) {
   table.gemm = {.f32 = avx512::gemm_f32, .f64 = avx512::gemm_f64, .bf16 = avx512::gemm_bf16,
-                .mixed = avx512::gemm_mixed};
+                .mixed = avx512::gemm_mixed, .takes_scales = true};
 }
 
 }  // namespace palimpsest::cpu

@@ -45,7 +45,7 @@ Status gemm_mixed(Context& context, const GemmArgs& args) {
 
 void fill_gemm_neon(KernelTable& table) {
   table.gemm = {.f32 = neon::gemm_f32, .f64 = neon::gemm_f64, .bf16 = neon::gemm_bf16,
-                .mixed = neon::gemm_mixed};
+                .mixed = neon::gemm_mixed, .takes_scales = true};
 }
 
 }  // namespace palimpsest::cpu

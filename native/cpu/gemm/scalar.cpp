@@ -78,7 +78,7 @@ Status gemm(Context& context, const GemmArgs& args) {
 
 void fill_gemm_scalar(KernelTable& table) {
   table.gemm = {.f32 = gemm<float, false>, .f64 = gemm<double, false>, .bf16 = gemm<float, true>,
-                .mixed = gemm<float, false>};
+                .mixed = gemm<float, false>, .takes_scales = true};
 }
 
 }  // namespace palimpsest::cpu

@@ -26,7 +26,9 @@ struct GemmArgs {
   // computed, the other half is mirrored.
   bool symmetric = false;
   int64_t batch = 1;
-  const double* scales = nullptr;  // one a matrix of the batch, multiplies its alpha and beta; null: 1
+  // In host memory, one a matrix of the batch: multiplies its alpha and beta. Null: 1. Only for
+  // kernels that take scales.
+  const double* scales = nullptr;
 };
 
 using GemmKernel = Status (*)(Context&, const GemmArgs&);
@@ -39,7 +41,9 @@ struct GemmKernels {
   GemmKernel f64;   // a, b, c, d f64
   GemmKernel bf16;  // a, b each f32 (rounded on the way) or bf16; c, d each f32 or bf16; sums in f32
   // The same types, but an f32 operand counts with at least 16 bits of fraction. Finite values only.
-  GemmKernel mixed;
+  // Null where the device has no such kernel.
+  GemmKernel mixed = nullptr;
+  bool takes_scales = false;  // all of them heed GemmArgs::scales
 };
 
 }  // namespace palimpsest
