@@ -6,14 +6,15 @@ import numpy
 import torch
 from peer import peer
 
-DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f64": torch.float64}
 
 
-@peer("torch", r"matmul (f32|bf16) (\d+)x(\d+)x(\d+)")
+@peer("torch", r"matmul (f32|bf16|f64) (\d+)x(\d+)x(\d+)( nt| tn)?")
 def torch_mm(match):
     dtype = DTYPES[match[1]]
     m, k, n = (int(match[i]) for i in (2, 3, 4))
-    a, b = torch.randn(m, k).to(dtype), torch.randn(k, n).to(dtype)
+    a = torch.randn(k, m).to(dtype).T if match[5] == " tn" else torch.randn(m, k).to(dtype)
+    b = torch.randn(n, k).to(dtype).T if match[5] == " nt" else torch.randn(k, n).to(dtype)
     out = torch.empty(m, n, dtype=dtype)
     return lambda: torch.mm(a, b, out=out)
 

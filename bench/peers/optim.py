@@ -1,4 +1,4 @@
-"""torch's fused AdamW and torch.optim.Muon."""
+"""torch's fused AdamW and torch.optim.Muon, which stands beside NorMuon too."""
 import torch
 from peer import peer
 
@@ -10,7 +10,7 @@ def adamw(match):
     return torch.optim.AdamW([p], fused=True).step
 
 
-@peer("torch", r"muon (\d+)")
+@peer("torch", r"(?:nor)?muon (\d+)")
 def muon(match):
     shapes = [[768, 768]] * 4 + [[3072, 768], [768, 3072]]
     params = [torch.nn.Parameter(torch.randn(*shape)) for shape in shapes * int(match[1])]

@@ -16,7 +16,13 @@ def newton_schulz(g, dtype):
     return x
 
 
-@peer("torch", r"orthogonalize (f32|bf16) (\d+)x(\d+)")
+@peer("torch", r"orthogonality (\d+)x(\d+)")
+def orthogonality(match):
+    x = torch.randn(int(match[1]), int(match[2]))
+    return lambda: newton_schulz(x, torch.bfloat16)
+
+
+@peer("torch", r"orthogonalize (f32|bf16) (\d+)x(\d+)( decaying)?")
 def orthogonalize(match):
     x = torch.randn(int(match[2]), int(match[3]))
     return lambda: newton_schulz(x, DTYPES[match[1]])

@@ -1,6 +1,6 @@
 /** Newton–Schulz, five steps of Keller's coefficients. */
 
-import { randn, scope, type Tensor } from '../../lib/index.js'
+import { eye, randn, scope, type Tensor, tensor } from '../../lib/index.js'
 import { orthogonalize } from '../../lib/linalg/index.js'
 import { type Row, type RowMaker, relativeError } from './row.js'
 
@@ -22,11 +22,29 @@ export const newtonSchulzWork = (rows: number, cols: number): number => {
   return 5 * (3 * m * m * n + m ** 3)
 }
 
-function row(kind: 'f32' | 'bf16', rows: number, cols: number): Row {
-  const x = randn([rows, cols])
-  const compute = kind === 'f32' ? 'float32' : 'bfloat16'
+/** Singular values falling from 1 to 1e-4, or as a random matrix has them. */
+function matrix(rows: number, cols: number, spectrum: Spectrum): Tensor {
+  if (spectrum === 'random') return randn([rows, cols])
+  const inner = Math.min(rows, cols)
+  const decay = tensor(
+    Float32Array.from({ length: inner }, (_, i) => 10 ** ((-4 * i) / (inner - 1))),
+  )
+  return randn([rows, inner])
+    .mul(decay)
+    .matmul(randn([inner, cols]))
+}
+
+type Kind = 'f32' | 'bf16'
+type Spectrum = 'random' | 'decaying'
+const computeOf = { f32: 'float32', bf16: 'bfloat16' } as const
+const nameOf = (kind: Kind, rows: number, cols: number, spectrum: Spectrum) =>
+  `orthogonalize ${kind} ${rows}x${cols}${spectrum === 'random' ? '' : ` ${spectrum}`}`
+
+function row(kind: Kind, rows: number, cols: number, spectrum: Spectrum): Row {
+  const x = matrix(rows, cols, spectrum)
+  const compute = computeOf[kind]
   return {
-    name: `orthogonalize ${kind} ${rows}x${cols}`,
+    name: nameOf(kind, rows, cols, spectrum),
     work: newtonSchulzWork(rows, cols),
     limit: kind,
     run: () => scope(() => void orthogonalize(x, { compute })),
@@ -34,18 +52,70 @@ function row(kind: 'f32' | 'bf16', rows: number, cols: number): Row {
   }
 }
 
-const sizes = [
+/** ‖UUᵀ − I‖ / √m over the short side. */
+function deviation(u: Tensor): number {
+  const [m, n] = u.shape as [number, number]
+  const wide = (m <= n ? u : u.T).to('float64')
+  return (
+    wide
+      .matmul(wide.T)
+      .sub(eye(Math.min(m, n), { dtype: 'float64' }))
+      .norm()
+      .item() / Math.sqrt(Math.min(m, n))
+  )
+}
+
+/**
+ * As near to orthogonal as five steps of Keller's schedule come in float64, in as few steps of Polar
+ * Express as that takes; the peer runs the five steps. The error is ours over theirs.
+ */
+function orthogonality(rows: number, cols: number): Row {
+  const x = randn([rows, cols])
+  const goal = scope(() => deviation(exact(x)))
+  const run = (steps: number) => orthogonalize(x, { coefficients: 'polar-express', steps })
+  const reached = (steps: number) => scope(() => deviation(run(steps)))
+  let steps = 1
+  while (steps < 8 && reached(steps) > goal) steps++
+  return {
+    name: `orthogonality ${rows}x${cols}`,
+    work: (newtonSchulzWork(rows, cols) * steps) / 5,
+    limit: 'bf16',
+    run: () => scope(() => void run(steps)),
+    error: () => reached(steps) / goal,
+  }
+}
+
+type Size = readonly [rows: number, cols: number]
+const sizes: Size[] = [
   [512, 512],
   [768, 768],
   [768, 3072],
   [1024, 1024],
   [1024, 4096],
   [4096, 1024],
-] as const
+  [2048, 2048],
+]
+const make = (list: readonly Size[], spectrum: Spectrum): RowMaker[] =>
+  list.flatMap(([m, n]) =>
+    (['f32', 'bf16'] as const).map(
+      (kind): RowMaker => [nameOf(kind, m, n, spectrum), () => row(kind, m, n, spectrum)],
+    ),
+  )
 
-export const rows: RowMaker[] = sizes.flatMap(([m, n]): RowMaker[] =>
-  (['f32', 'bf16'] as const).map((kind) => [
-    `orthogonalize ${kind} ${m}x${n}`,
-    () => row(kind, m, n),
-  ]),
-)
+export const rows: RowMaker[] = [
+  ...make(sizes, 'random'),
+  ...make(
+    [
+      [512, 512],
+      [768, 3072],
+    ],
+    'decaying',
+  ),
+  ...(
+    [
+      [768, 768],
+      [1024, 1024],
+      [768, 3072],
+    ] as const
+  ).map(([m, n]): RowMaker => [`orthogonality ${m}x${n}`, () => orthogonality(m, n)]),
+]

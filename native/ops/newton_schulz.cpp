@@ -4,8 +4,8 @@
 //
 // Precision of the Gram form. R ← WRW with W = aI + bR + cR² must be exact for the W that the product Q
 // of all W is made of: an error of R's small eigenvalues grows twelvefold with every step, and an error
-// that R's diagonal has in common acts on all singular values alike, where others average out. So R and
-// W are kept in float32 and multiplied with `gemm.mixed`; only Q·W and the products with X round their
+// that R's diagonal has in common acts on all singular values alike, where others average out. So R, W
+// and Q are kept in float32 and multiplied with `gemm.mixed`; only the products with X round their
 // factors to bfloat16. Every three steps X is multiplied by Q and R computed anew (the restart of Gram
 // Newton–Schulz, Dao-AILab 2026).
 //
@@ -205,10 +205,10 @@ class Iteration {
     const double k = args_.step_count;
     const double s = segments();
     const double direct = k * (3 * m * m * n + m * m * m);
-    // A step has R² and, if another follows in its segment, W·R and W·(R·W), which in a bfloat16
-    // iteration cost more than its other products; all but a segment's first have Q·W.
-    const double wide = args_.compute == Compute::bf16 ? 2.5 : 1;
-    const double gram = 3 * s * m * m * n + (wide * (k + 2 * (k - s)) + (k - s)) * m * m * m;
+    // A step has R² and, if another follows in its segment, W·R and W·(R·W); all but a segment's first
+    // have Q·W. In a bfloat16 iteration these cost more than the products with X.
+    const double wide = args_.compute == Compute::bf16 ? 2 : 1;
+    const double gram = 3 * s * m * m * n + wide * (k + 3 * (k - s)) * m * m * m;
     return gram < 0.95 * direct;
   }
 
@@ -296,7 +296,7 @@ class Iteration {
         if (i == begin) {
           std::swap(q, w);
         } else {
-          PALIMPSEST_TRY(multiply(q, w, spare, {.symmetric = true}));
+          PALIMPSEST_TRY(multiply(q, w, spare, {.symmetric = true, .mixed = true}));
           std::swap(q, spare);
         }
       }
