@@ -190,6 +190,15 @@ export class Operations {
   maskedSelect(this: Tensor, mask: ArrayLike): Tensor {
     return ops.maskedSelect(this, mask)
   }
+  sort(this: Tensor, axis = -1, descending = false): ops.Sorted {
+    return ops.sort(this, axis, descending)
+  }
+  argsort(this: Tensor, axis = -1, descending = false): Tensor {
+    return ops.argsort(this, axis, descending)
+  }
+  topk(this: Tensor, k: number, axis = -1, largest = true): ops.Sorted {
+    return ops.topk(this, k, axis, largest)
+  }
   nonzero(this: Tensor): Tensor {
     return ops.nonzero(this)
   }

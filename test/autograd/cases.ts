@@ -270,6 +270,11 @@ const intoThree = (mode: ops.ScatterReduction, self: boolean): Case =>
   )
 
 const picking: Record<string, Case[]> = {
+  sort: [
+    of((x) => x.sort(1, true).values, values([3, 4])),
+    of((x) => x.sort(0).values, values([3, 4])),
+  ],
+  topk: [of((x) => x.topk(2, 0, false).values, values([3, 4]))],
   gather: [
     of((x) => ops.gather(x, 0, index), values([3, 4])),
     of((x) => ops.gather(x.T, 1, ints([2, 2, 0], [3, 1])), values([3, 4])),
@@ -403,6 +408,7 @@ export const withoutGradient: Record<string, string> = {
   round: steps,
   argmax: integers,
   argmin: integers,
+  argsort: integers,
   nonzero: integers,
   oneHot: integers,
   copy: memory,

@@ -183,3 +183,35 @@ test('equality', async (t) => {
     [1],
   )
 })
+
+test('sort, argsort, topk: along every axis, stable, NaN largest', async (t) => {
+  const y = tensor([
+    [3, 1, 2],
+    [1, 5, 1],
+  ])
+  t.same(y.sort().values.toArray(), [
+    [1, 2, 3],
+    [1, 1, 5],
+  ])
+  t.same(y.argsort().toArray(), [
+    [1, 2, 0],
+    [0, 2, 1],
+  ])
+  t.same(y.sort(0, true).values.toArray(), [
+    [3, 5, 2],
+    [1, 1, 1],
+  ])
+  t.same(y.topk(2).indices.toArray(), [
+    [0, 2],
+    [1, 0],
+  ])
+  t.same(y.T.topk(1, 0, false).values.toArray(), [[1, 1]])
+  t.same(tensor([1, NaN, -Infinity, 2]).argsort().toArray(), [2, 0, 3, 1])
+  t.same(tensor([1, 0, 1], { dtype: 'bool' }).argsort().toArray(), [1, 0, 2])
+  t.same(p.zeros([0, 3]).sort(1).values.shape, [0, 3])
+  t.same(p.zeros([2, 0]).topk(0).indices.shape, [2, 0])
+  t.throws(() => y.topk(4), ArgumentError)
+  const many = w([50, 200])
+  const truth = (many.toArray() as number[][]).map((row) => [...row].sort((a, b) => a - b))
+  t.same(many.sort().values.toArray(), truth)
+})
