@@ -53,6 +53,11 @@ export class Storage {
   }
 }
 
+let made = 0
+
+/** How often memory was asked of the system so far, for tests: what is recycled does not count. */
+export const allocations = (): number => made
+
 const keyOf = (dtype: DType, length: number) => length * 8 + dtypeCodes[dtype]
 
 /** Memory for `length` elements on a device: what they hold is undefined. */
@@ -72,6 +77,7 @@ export function allocate(dtype: DType, length: number, zero = false, device = 'c
     if (zero) recycled.fill(0)
     return new Storage(recycled, key, true)
   }
+  made++
   try {
     return new Storage(new arrayTypes[dtype](length), key, true)
   } catch (error) {
