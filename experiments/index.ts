@@ -3,5 +3,8 @@
 import type { Experiment } from './experiment.js'
 
 export const experiments: Record<string, () => Promise<{ default: Experiment }>> = {
-  // id: () => import('./id.js'),
+  'rehearsal-free': () => import('./rehearsal-free.js'),
+  refresh: () => import('./refresh.js'),
+  'cl-protocol': () => import('./cl-protocol.js'),
+  'mnist-baselines': () => import('./mnist-baselines.js'),
 }

@@ -9,7 +9,7 @@ import { wrong } from '../engine/check.js'
 import type { Estimate } from './metrics.js'
 import type { Scenario } from './scenario.js'
 import type { Strategy } from './strategy.js'
-import { type SharedOptions, type StudyOptions, study } from './study.js'
+import { type MethodResult, type SharedOptions, type StudyOptions, study } from './study.js'
 
 /** One choice of hyper-parameters. */
 export type Choice = Readonly<Record<string, number>>
@@ -38,8 +38,9 @@ export interface ProtocolResult {
   /** The best choice of phase one, and its average accuracy there. */
   choice: Choice
   tuned: Estimate
-  /** The average accuracy of that choice in phase two. */
+  /** The average accuracy of that choice in phase two, and all that was measured there. */
   evaluated: Estimate
+  result: MethodResult
   /** All choices with their average accuracy in phase one. */
   tried: { choice: Choice; accuracy: number }[]
 }
@@ -54,6 +55,8 @@ export function combinations(grid: Algorithm['grid']): Choice[] {
     [{}],
   )
 }
+
+const accuracyOf = ({ metrics }: MethodResult) => metrics.averageAccuracy as Estimate
 
 /** Runs both phases for every algorithm; a tie goes to the choice that comes first. */
 export async function tuneThenEvaluate(options: ProtocolOptions): Promise<ProtocolResult[]> {
@@ -82,18 +85,19 @@ export async function tuneThenEvaluate(options: ProtocolOptions): Promise<Protoc
         ],
         onRun: () => progress?.(`${label} ${algorithm.name}`, ++done / total),
       })
-      return result?.metrics.averageAccuracy as Estimate
+      return result as MethodResult
     }
     const tried: ProtocolResult['tried'] = []
     let best: { choice: Choice; tuned: Estimate } | null = null
     for (const choice of combinations(algorithm.grid)) {
-      const tuned = await measure(choice, tuning, 'tuning')
+      const tuned = accuracyOf(await measure(choice, tuning, 'tuning'))
       tried.push({ choice, accuracy: tuned.mean })
       if (!best || tuned.mean > best.tuned.mean) best = { choice, tuned }
     }
     const { choice, tuned } = best as NonNullable<typeof best>
-    const evaluated = await measure(choice, evaluation, 'evaluating')
-    results.push({ algorithm: algorithm.name, choice, tuned, evaluated, tried })
+    const result = await measure(choice, evaluation, 'evaluating')
+    const evaluated = accuracyOf(result)
+    results.push({ algorithm: algorithm.name, choice, tuned, evaluated, result, tried })
   }
   return results
 }
