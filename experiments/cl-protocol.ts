@@ -11,8 +11,8 @@ import {
   strategiesNamed,
   tuneThenEvaluate,
 } from '../lib/continual/index.js'
-import { type Dataset, digits, subset } from '../lib/data/index.js'
-import { sgd } from './digit-streams.js'
+import { type Dataset, subset } from '../lib/data/index.js'
+import { sgd, theDigits } from './digit-streams.js'
 import { type Experiment, overSeeds } from './experiment.js'
 
 /** The digits from `low` to `high`, as a dataset of their own. */
@@ -25,7 +25,7 @@ function digitsBetween(low: number, high: number): Split {
     const part = subset(data, rows)
     return { ...part, labels: part.labels.map((label) => label - low) }
   }
-  const { train, test } = digits()
+  const { train, test } = theDigits()
   return { train: pick(train), test: pick(test) }
 }
 

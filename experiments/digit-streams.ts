@@ -11,8 +11,17 @@ import {
   strategiesNamed,
   study,
 } from '../lib/continual/index.js'
+import { type Digits, digits } from '../lib/data/index.js'
 import { type AdamW, SGD } from '../lib/optim/index.js'
 import type { ExperimentOptions, ExperimentResult } from './experiment.js'
+
+let loaded: Digits | null = null
+
+/** The digits, read once. */
+export function theDigits(): Digits {
+  loaded ??= digits()
+  return loaded
+}
 
 /** Plain SGD. */
 export const sgd =

@@ -17,9 +17,8 @@ import {
   type SharedOptions,
   split,
 } from '../lib/continual/index.js'
-import { digits } from '../lib/data/index.js'
 import { AdamW } from '../lib/optim/index.js'
-import { method, onDigits, sgd, valuesOf } from './digit-streams.js'
+import { method, onDigits, sgd, theDigits, valuesOf } from './digit-streams.js'
 import { type Experiment, type Figure, overSeeds } from './experiment.js'
 
 interface Baseline {
@@ -49,7 +48,7 @@ const baselines: Baseline[] = [
     stream: 'permuted MNIST, 10 tasks, domain',
     setting:
       '784–512–10, 10 epochs, batches of 256, SGD, λ = 1 with Fisher per batch; our learning rate is 7.5 times theirs (0.001), for as many times fewer steps',
-    scenario: (seed) => permuted(digits(), { tasks: 10, seed }),
+    scenario: (seed) => permuted(theDigits(), { tasks: 10, seed }),
     hidden: [512],
     methods: [
       named('ewc', '0.83 (paper 0.94)', {
@@ -66,7 +65,7 @@ const baselines: Baseline[] = [
     setting:
       '784–256–256–10, batches of 10, SGD 0.1, 4,250 examples kept, 256 drawn; 1,000 digits a task as in the A-GEM paper',
     scenario: (seed) =>
-      online(limited(permuted(digits(), { tasks: 17, seed }), { train: 1000, test: 2000 })),
+      online(limited(permuted(theDigits(), { tasks: 17, seed }), { train: 1000, test: 2000 })),
     hidden: [256, 256],
     methods: [named('a-gem', '0.81', { 'a-gem.memory': 4250, 'a-gem.replay': 256 })],
     options: { optimizer: sgd(0.1) },
@@ -75,7 +74,7 @@ const baselines: Baseline[] = [
     source: 'Avalanche',
     stream: 'split MNIST, task',
     setting: '784–256–256, a head a task, 10 epochs, batches of 64, Adam 0.001, ξ = 0.1',
-    scenario: () => split(digits(), { setting: 'task' }),
+    scenario: () => split(theDigits(), { setting: 'task' }),
     hidden: [256, 256],
     methods: [named('si', '0.97', { 'si.c': 1, 'si.xi': 0.1 })],
     options: { epochs: 10, batchSize: 64, optimizer: adam(0.001) },
@@ -85,7 +84,7 @@ const baselines: Baseline[] = [
     stream: 'split MNIST, class',
     setting:
       '784–200–10, 21 epochs, batches of 128, SGD 0.001, T = 2; the weight of distillation is 1 throughout, theirs grows by the task',
-    scenario: () => split(digits(), { setting: 'class' }),
+    scenario: () => split(theDigits(), { setting: 'class' }),
     hidden: [200],
     methods: [named('lwf', '0.23')],
     options: { epochs: 21, batchSize: 128, optimizer: sgd(0.001) },
@@ -94,7 +93,7 @@ const baselines: Baseline[] = [
     source: 'Avalanche',
     stream: 'split MNIST, online, class',
     setting: '784–256–256–10, batches of 10 + 10, SGD 0.1, 1,000 examples kept',
-    scenario: () => online(split(digits(), { setting: 'class' })),
+    scenario: () => online(split(theDigits(), { setting: 'class' })),
     hidden: [256, 256],
     methods: [named('er', '0.92', { 'er.memory': 1000 })],
     options: { optimizer: sgd(0.1) },
@@ -106,7 +105,7 @@ const baselines: Baseline[] = [
       stream: `split MNIST, ${setting}`,
       setting:
         '784–400–400, 21 epochs (their 2,000 steps of 128), Adam 0.001; λ is one of ours, theirs was searched for each',
-      scenario: () => split(digits(), { setting }),
+      scenario: () => split(theDigits(), { setting }),
       hidden: [400, 400],
       methods: [named('ewc', published, { 'ewc.lambda': 5000 })],
       options: { epochs: 21, batchSize: 128, optimizer: adam(0.001) },
@@ -125,7 +124,9 @@ const baselines: Baseline[] = [
         '784–100–100–10, 1 epoch, batches of 128, SGD 0.2, memory 200; angles evenly spaced here, random there; λ of online EWC is ours',
       scenario: (seed) => {
         const options = { tasks: 20, seed }
-        return name === 'permuted' ? permuted(digits(), options) : rotated(digits(), { tasks: 20 })
+        return name === 'permuted'
+          ? permuted(theDigits(), options)
+          : rotated(theDigits(), { tasks: 20 })
       },
       hidden: [100, 100],
       methods: [

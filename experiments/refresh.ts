@@ -1,8 +1,7 @@
 /** Refresh learning as a plug-in: does unlearning each batch a little before learning it help? */
 
 import { limited, permuted } from '../lib/continual/index.js'
-import { digits } from '../lib/data/index.js'
-import { method, onDigits, plotsOf, sgd, valuesOf } from './digit-streams.js'
+import { method, onDigits, plotsOf, sgd, theDigits, valuesOf } from './digit-streams.js'
 import { type Experiment, overSeeds } from './experiment.js'
 
 const bases = ['er', 'der++', 'ewc'] as const
@@ -17,7 +16,7 @@ const experiment: Experiment = {
   claim: 'Refresh learning, added to ER, DER++ and EWC, raises accuracy and lowers forgetting.',
   async run(options) {
     const scenario = (seed: number) =>
-      limited(permuted(digits(), { tasks: 5, seed }), { train: 4000, test: 2000 })
+      limited(permuted(theDigits(), { tasks: 5, seed }), { train: 4000, test: 2000 })
     const results = await onDigits(options, {
       scenario,
       methods: bases.flatMap((base) => [

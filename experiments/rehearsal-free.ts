@@ -1,8 +1,7 @@
 /** Rehearsal-free continual learning: what distillation and parameter regularization do, alone and together. */
 
 import { limited, mlp, split, strategiesNamed, tuneThenEvaluate } from '../lib/continual/index.js'
-import { digits } from '../lib/data/index.js'
-import { plotsOf, sgd, valuesOf } from './digit-streams.js'
+import { plotsOf, sgd, theDigits, valuesOf } from './digit-streams.js'
 import { type Experiment, overSeeds } from './experiment.js'
 
 /** Every method's knobs; what is not named has the value 1. Chosen on a seed that is not judged. */
@@ -25,7 +24,7 @@ const experiment: Experiment = {
   claim:
     'Parameter regularization does help class-incremental learning without rehearsal, against common belief: prediction distillation alone forgets, and parameter regularization added to it forgets less.',
   async run(options) {
-    const scenario = () => split(digits(), { tasks: 5 })
+    const scenario = () => split(theDigits(), { tasks: 5 })
     const { seeds, quick, progress, signal } = options
     const stream = () => (quick ? limited(scenario(), { train: 60, test: 40 }) : scenario())
     const phases = await tuneThenEvaluate({

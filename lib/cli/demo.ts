@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { strategiesNamed } from '../continual/catalog.js'
 import { mlp } from '../continual/mlp.js'
 import { sectionsOf } from '../continual/report.js'
-import { limited, permuted, type Scenario, split } from '../continual/scenario.js'
+import { limited, permuted, type Scenario, type Split, split } from '../continual/scenario.js'
 import { type MethodResult, study } from '../continual/study.js'
 import { digits } from '../data/index.js'
 import { devices } from '../engine/devices.js'
@@ -30,7 +30,7 @@ const parts = [
   {
     title: 'Permuted digits',
     about: 'every task shows the pixels in another order; one set of ten outputs',
-    make: (seed: number) => permuted(digits(), { tasks: 5, seed }),
+    make: (data: Split, seed: number) => permuted(data, { tasks: 5, seed }),
     lr: 0.2,
     epochs: 2,
     set: {},
@@ -38,7 +38,7 @@ const parts = [
   {
     title: 'Two new digits a task',
     about: 'all digits seen so far must be told apart, without being told the task',
-    make: (_seed: number) => split(digits(), { tasks: 5 }),
+    make: (data: Split, _seed: number) => split(data, { tasks: 5 }),
     lr: 0.05,
     epochs: 3,
     set: {},
@@ -58,12 +58,13 @@ function firstTask(results: readonly MethodResult[]): string {
 export async function demo({ quick = false, json = false, out, seeds }: DemoOptions) {
   const list = Array.from({ length: whole(seeds, 'seeds') }, (_, i) => i + 1)
   const began = performance.now()
+  const data = digits()
   const sections: Section[] = []
   const documents: Record<string, unknown> = {}
   const texts: string[] = []
   for (const { title, about, make, lr, epochs, set } of parts) {
     const scenario = (seed: number): Scenario =>
-      quick ? limited(make(seed), { train: 300, test: 100 }) : make(seed)
+      quick ? limited(make(data, seed), { train: 300, test: 100 }) : make(data, seed)
     const bar = progressBar()
     const results = await study({
       scenario,

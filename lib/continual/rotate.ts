@@ -2,6 +2,8 @@
 
 import type { Dataset } from '../data/dataset.js'
 import { ShapeError } from '../engine/errors.js'
+import { scope, Tensor } from '../tensor/index.js'
+import { gather } from '../tensor/indexing.js'
 
 /** Height and width of images given as [h, w], [1, h, w] or a flat square. */
 function extents(shape: readonly number[]): [height: number, width: number] {
@@ -25,37 +27,37 @@ export function rotateImages(data: Dataset, degrees: number): Dataset {
   const cos = Math.cos((degrees * Math.PI) / 180)
   const sin = Math.sin((degrees * Math.PI) / 180)
   const background = data.inputs.reduce((a, b) => Math.min(a, b), Infinity)
-  // Four neighbours and their weights an output pixel, the same for all images.
-  const sources = new Int32Array(size * 4).fill(-1)
-  const weights = new Float64Array(size * 4)
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const dx = x - (width - 1) / 2
-      const dy = y - (height - 1) / 2
-      const sx = cos * dx - sin * dy + (width - 1) / 2
-      const sy = sin * dx + cos * dy + (height - 1) / 2
-      const left = Math.floor(sx)
-      const top = Math.floor(sy)
-      for (let corner = 0; corner < 4; corner++) {
-        const cx = left + (corner & 1)
-        const cy = top + (corner >> 1)
-        const at = (y * width + x) * 4 + corner
-        weights[at] = (1 - Math.abs(sx - cx)) * (1 - Math.abs(sy - cy))
-        if (cx >= 0 && cx < width && cy >= 0 && cy < height) sources[at] = cy * width + cx
+  // Four neighbours of every output pixel and their weights, the same for all images; neighbours
+  // outside are gathered from anywhere with weight 0, and the background is added for them.
+  const corners = Array.from({ length: 4 }, () => ({
+    index: new Int32Array(size),
+    weight: new Float32Array(size),
+  }))
+  const outside = new Float32Array(size)
+  for (let i = 0; i < size; i++) {
+    const dx = (i % width) - (width - 1) / 2
+    const dy = Math.floor(i / width) - (height - 1) / 2
+    const x = cos * dx - sin * dy + (width - 1) / 2
+    const y = sin * dx + cos * dy + (height - 1) / 2
+    corners.forEach(({ index, weight }, corner) => {
+      const cx = Math.floor(x) + (corner & 1)
+      const cy = Math.floor(y) + (corner >> 1)
+      const share = (1 - Math.abs(x - cx)) * (1 - Math.abs(y - cy))
+      if (cx >= 0 && cx < width && cy >= 0 && cy < height) {
+        index[i] = cy * width + cx
+        weight[i] = share
+      } else {
+        outside[i] = (outside[i] as number) + share * background
       }
-    }
+    })
   }
-  const inputs = new Float32Array(data.inputs.length)
-  for (let base = 0; base < inputs.length; base += size) {
-    for (let i = 0; i < size; i++) {
-      let sum = 0
-      for (let at = i * 4; at < i * 4 + 4; at++) {
-        const source = sources[at] as number
-        const value = source < 0 ? background : (data.inputs[base + source] as number)
-        sum += (weights[at] as number) * value
-      }
-      inputs[base + i] = sum
-    }
-  }
-  return { ...data, inputs }
+  const vector = (values: Float32Array | Int32Array) => Tensor.from({ data: values, shape: [size] })
+  const images = Tensor.from({ data: data.inputs, shape: [data.inputs.length / size, size] })
+  const turned = scope(() =>
+    corners.reduce(
+      (sum, { index, weight }) => sum.add(gather(images, 1, vector(index)).mul(vector(weight))),
+      vector(outside),
+    ),
+  )
+  return { ...data, inputs: turned.data as Float32Array }
 }
