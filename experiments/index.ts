@@ -7,4 +7,6 @@ export const experiments: Record<string, () => Promise<{ default: Experiment }>>
   refresh: () => import('./refresh.js'),
   'cl-protocol': () => import('./cl-protocol.js'),
   'mnist-baselines': () => import('./mnist-baselines.js'),
+  normuon: () => import('./normuon.js'),
+  'wd-scaling': () => import('./wd-scaling.js'),
 }

@@ -23,6 +23,7 @@ program
 program
   .command('compare-optimizers')
   .description('how many steps AdamW, Muon and NorMuon need on real handwritten digits')
+  .option('--network <name>', "only 'MLP' or 'conv net'")
   .option('--quick', 'a few steps only')
   .option('--seeds <n>', 'how many seeds', '4')
   .option('--json', 'print one JSON document')

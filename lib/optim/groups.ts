@@ -42,6 +42,18 @@ const notHidden =
 /** A part of a numbered block, as in blocks.3.mlp2.weight. */
 const inBlock = /(^|[._/])\d+[._/][a-z]\w*[._/]/i
 
+/** A module's parameters with their names, or what was given. */
+export function namedParametersOf(
+  parameters: Module | NamedParameters,
+  argument = 'parameters',
+): [string, Parameter][] {
+  if (typeof parameters !== 'object' || parameters === null) {
+    wrong(argument, 'a module or named parameters', parameters)
+  }
+  if (parameters instanceof Module) return parameters.namedParameters()
+  return Array.isArray(parameters) ? [...parameters] : Object.entries(parameters)
+}
+
 /** Names of parameters that belong to a module of embeddings. */
 function embedded(module: Module): Set<string> {
   const names = new Set<string>()
@@ -74,16 +86,8 @@ export function muonGroups<Hidden extends object, Rest extends object = RestOpti
   parameters: Module | NamedParameters,
   options: MuonGroupsOptions<Hidden, Rest> = {},
 ): MuonGroups<Hidden, Rest> {
-  if (typeof parameters !== 'object' || parameters === null) {
-    wrong('parameters', 'a module or named parameters', parameters)
-  }
-  const isModule = parameters instanceof Module
-  const named: [string, Parameter][] = isModule
-    ? parameters.namedParameters()
-    : Array.isArray(parameters)
-      ? [...parameters]
-      : Object.entries(parameters)
-  const embeddings = isModule ? embedded(parameters) : new Set<string>()
+  const named = namedParametersOf(parameters)
+  const embeddings = parameters instanceof Module ? embedded(parameters) : new Set<string>()
   const shapes = named.map(([name, p]) => toTensor(p, name).shape)
   const matrix = (shape: readonly number[]) => shape.length >= 2 && shape[0] !== 1
   const last = shapes.findLastIndex(matrix)

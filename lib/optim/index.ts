@@ -19,6 +19,12 @@ export {
   muonGroups,
   type NamedParameters,
 } from './groups.js'
+export {
+  type LayerwiseOptions,
+  layerwiseWeightDecay,
+  topSingularValue,
+  topSingularValues,
+} from './layerwise.js'
 export { Lion, type LionOptions } from './lion.js'
 export { Muon } from './muon.js'
 export { NorMuon, type NorMuonOptions } from './normuon.js'

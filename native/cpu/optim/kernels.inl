@@ -16,14 +16,14 @@ inline float root(float x) { return __builtin_sqrtf(x); }
 
 // 32 bits that depend on the element and the step: the low half rounds one buffer, the high half
 // another. (A multiplicative hash with two rounds of mixing; uniform enough to round without bias.)
-inline uint32_t noise(int64_t i, uint32_t seed) {
-  uint32_t x = static_cast<uint32_t>(i) * 0x9E3779B1u + seed;
+inline uint32_t noise(uint32_t i, uint32_t seed) {
+  uint32_t x = i * 0x9E3779B1u + seed;
   x = (x ^ (x >> 16)) * 0x85EBCA6Bu;
   x = (x ^ (x >> 13)) * 0xC2B2AE35u;
   return x ^ (x >> 16);
 }
 inline uint32_t seed_of(int64_t step, int64_t tensor) {
-  return noise(step, static_cast<uint32_t>(tensor) * 0x27D4EB2Fu + 0x165667B1u);
+  return noise(static_cast<uint32_t>(step), static_cast<uint32_t>(tensor) * 0x27D4EB2Fu + 0x165667B1u);
 }
 
 // How state is held.
@@ -70,6 +70,8 @@ void over(Context& context, const Tensor* list, int64_t count, const Body& body)
 
 template <typename State>
 void sgd_piece(const SgdArgs& a, const SgdTensor& t, uint32_t seed, int64_t begin, int64_t end) {
+  const auto count = static_cast<int32_t>(end - begin);
+  seed += static_cast<uint32_t>(begin) * 0x9E3779B1u;
   const bool first = t.step == 1;
   const auto lr = static_cast<float>(a.lr);
   const auto momentum = static_cast<float>(a.momentum);
@@ -77,25 +79,26 @@ void sgd_piece(const SgdArgs& a, const SgdTensor& t, uint32_t seed, int64_t begi
   const auto kept = static_cast<float>(first ? 0 : a.momentum);
   const auto decay = static_cast<float>(a.weight_decay);
   const auto sign = static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale);
-  float* p = t.p;
-  const float* grad = t.g;
+  float* p = t.p + begin;
+  const float* grad = t.g + begin;
   auto* buffer = static_cast<State*>(t.buffer);
   if (buffer == nullptr) {
 #pragma GCC ivdep
-    for (int64_t i = begin; i < end; ++i) {
+    for (int32_t i = 0; i < count; ++i) {
       const float g = sign * grad[i] + decay * p[i];
       p[i] = p[i] - lr * g;
     }
     return;
   }
+  buffer += begin;
   // Nesterov's g + momentum·b is cg·g + cb·b.
   const float cg = a.nesterov ? 1.0f : 0.0f;
   const float cb = a.nesterov ? momentum : 1.0f;
 #pragma GCC ivdep
-  for (int64_t i = begin; i < end; ++i) {
+  for (int32_t i = 0; i < count; ++i) {
     const float g = sign * grad[i] + decay * p[i];
     const float b = kept * load(buffer[i]) + fresh * g;
-    store(buffer + i, b, noise(i, seed) & 0xffffu);
+    store(buffer + i, b, noise(static_cast<uint32_t>(i), seed) & 0xffffu);
     p[i] = p[i] - lr * (cg * g + cb * b);
   }
 }
@@ -103,6 +106,8 @@ void sgd_piece(const SgdArgs& a, const SgdTensor& t, uint32_t seed, int64_t begi
 template <typename State, bool kAmsgrad>
 void adamw_piece(const AdamWArgs& a, const AdamWTensor& t, uint32_t seed, int64_t begin,
                  int64_t end) {
+  const auto count = static_cast<int32_t>(end - begin);
+  seed += static_cast<uint32_t>(begin) * 0x9E3779B1u;
   const double correction1 = 1 - __builtin_pow(a.beta1, static_cast<double>(t.step));
   const double correction2 = 1 - __builtin_pow(a.beta2, static_cast<double>(t.step));
   const auto beta1 = static_cast<float>(a.beta1);
@@ -115,14 +120,14 @@ void adamw_piece(const AdamWArgs& a, const AdamWTensor& t, uint32_t seed, int64_
   const auto step_size = static_cast<float>(a.lr / correction1);
   const auto inverse_root = static_cast<float>(1 / __builtin_sqrt(correction2));
   const auto eps = static_cast<float>(a.eps);
-  float* p = t.p;
-  const float* grad = t.g;
-  auto* m = static_cast<State*>(t.m);
-  auto* v = static_cast<State*>(t.v);
-  auto* v_max = static_cast<State*>(t.v_max);
+  float* p = t.p + begin;
+  const float* grad = t.g + begin;
+  auto* m = static_cast<State*>(t.m) + begin;
+  auto* v = static_cast<State*>(t.v) + begin;
+  State* v_max = kAmsgrad ? static_cast<State*>(t.v_max) + begin : nullptr;
 #pragma GCC ivdep
-  for (int64_t i = begin; i < end; ++i) {
-    const uint32_t random = noise(i, seed);
+  for (int32_t i = 0; i < count; ++i) {
+    const uint32_t random = noise(static_cast<uint32_t>(i), seed);
     const float g = sign * grad[i] + l2 * p[i];
     const float m1 = beta1 * load(m[i]) + fresh1 * g;
     const float v1 = beta2 * load(v[i]) + fresh2 * (g * g);
@@ -140,6 +145,8 @@ void adamw_piece(const AdamWArgs& a, const AdamWTensor& t, uint32_t seed, int64_
 
 template <typename State>
 void lion_piece(const LionArgs& a, const LionTensor& t, uint32_t seed, int64_t begin, int64_t end) {
+  const auto count = static_cast<int32_t>(end - begin);
+  seed += static_cast<uint32_t>(begin) * 0x9E3779B1u;
   const auto lr = static_cast<float>(a.lr);
   const auto beta1 = static_cast<float>(a.beta1);
   const auto beta2 = static_cast<float>(a.beta2);
@@ -147,16 +154,16 @@ void lion_piece(const LionArgs& a, const LionTensor& t, uint32_t seed, int64_t b
   const auto fresh2 = static_cast<float>(1 - a.beta2);
   const auto keep = static_cast<float>(1 - a.lr * a.weight_decay);
   const auto scale = static_cast<float>(a.grad_scale);
-  float* p = t.p;
-  const float* grad = t.g;
-  auto* m = static_cast<State*>(t.m);
+  float* p = t.p + begin;
+  const float* grad = t.g + begin;
+  auto* m = static_cast<State*>(t.m) + begin;
 #pragma GCC ivdep
-  for (int64_t i = begin; i < end; ++i) {
+  for (int32_t i = 0; i < count; ++i) {
     const float g = scale * grad[i];
     const float old = load(m[i]);
     const float u = beta1 * old + fresh1 * g;
     const float direction = u > 0.0f ? 1.0f : (u < 0.0f ? -1.0f : 0.0f);
-    store(m + i, beta2 * old + fresh2 * g, noise(i, seed) & 0xffffu);
+    store(m + i, beta2 * old + fresh2 * g, noise(static_cast<uint32_t>(i), seed) & 0xffffu);
     p[i] = keep * p[i] - lr * direction;
   }
 }
@@ -164,24 +171,27 @@ void lion_piece(const LionArgs& a, const LionTensor& t, uint32_t seed, int64_t b
 template <typename State>
 void momentum_piece(const MomentumArgs& a, const MomentumTensor& t, uint32_t seed, int64_t begin,
                     int64_t end) {
+  const auto count = static_cast<int32_t>(end - begin);
+  seed += static_cast<uint32_t>(begin) * 0x9E3779B1u;
   const auto beta = static_cast<float>(a.beta);
   const auto fresh = static_cast<float>(a.alpha * a.grad_scale);
   const float cg = a.nesterov ? fresh : 0.0f;
   const float cm = a.nesterov ? beta : 1.0f;
-  const float* g = t.g;
-  auto* m = static_cast<State*>(t.m);
+  const float* g = t.g + begin;
+  auto* m = static_cast<State*>(t.m) + begin;
   float* u = t.u;
   if (u == nullptr) {
 #pragma GCC ivdep
-    for (int64_t i = begin; i < end; ++i) {
-      store(m + i, beta * load(m[i]) + fresh * g[i], noise(i, seed) & 0xffffu);
+    for (int32_t i = 0; i < count; ++i) {
+      store(m + i, beta * load(m[i]) + fresh * g[i], noise(static_cast<uint32_t>(i), seed) & 0xffffu);
     }
     return;
   }
+  u += begin;
 #pragma GCC ivdep
-  for (int64_t i = begin; i < end; ++i) {
+  for (int32_t i = 0; i < count; ++i) {
     const float m1 = beta * load(m[i]) + fresh * g[i];
-    store(m + i, m1, noise(i, seed) & 0xffffu);
+    store(m + i, m1, noise(static_cast<uint32_t>(i), seed) & 0xffffu);
     u[i] = cg * g[i] + cm * m1;
   }
 }
