@@ -1,15 +1,17 @@
-/** The devices that tests run on: the CPU, a test device that stands for a GPU, and every GPU there is. */
+/** The devices that tests run on: the CPU, two that stand for a GPU, and every GPU there is. */
 
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { devices } from '../lib/engine/devices.js'
 import { addPlugin } from '../lib/engine/plugins.js'
 
-/** The CPU's kernels behind the door of the GPU's, on memory that JavaScript cannot see. */
-const plugin = fileURLToPath(
-  new URL('../../build/Release/palimpsest-testdevice.so', import.meta.url),
-)
-if (existsSync(plugin)) addPlugin('test', plugin)
+const built = (name: string) =>
+  fileURLToPath(new URL(`../../build/Release/palimpsest-${name}.so`, import.meta.url))
+
+// The CPU's kernels behind the door of the GPU's, on memory that JavaScript cannot see.
+if (existsSync(built('testdevice'))) addPlugin('test', built('testdevice'))
+// CUDA's kernels, run on the CPU by an emulator (npm run build:cuda).
+if (existsSync(built('cudaemu'))) addPlugin('emulated', built('cudaemu'))
 
 /** Ids of the devices that can be used, and for those that cannot the reason, for a skipped test. */
 export function devicesUnderTest(): { id: string; skip?: string }[] {

@@ -22,6 +22,7 @@ import {
   type StateArray,
   type StateDtype,
 } from './algorithm.js'
+import { State } from './state.js'
 
 /** What to do when a gradient holds NaN or Inf (or is so large that its square is Inf). */
 export type NonFinite = 'throw' | 'skip'
@@ -63,7 +64,7 @@ interface Slot {
   size: number
   /** Where `.grad` is looked for. */
   owner: Tensor | null
-  buffers: Record<string, StateArray>
+  buffers: Record<string, State>
   /** Steps taken. */
   step: number
 }
@@ -273,7 +274,8 @@ export class Optimizer<Options extends CommonOptions> {
       const list: string[] = []
       for (const { slot } of active) {
         const specs = Object.entries(algorithm.buffers(slot.shape, options))
-        for (const [name, spec] of specs) slot.buffers[name] ??= make(spec, options)
+        for (const [name, spec] of specs)
+          slot.buffers[name] ??= new State(make(spec, options), slot.view.device)
         if (list.length === 0) list.push(...specs.map(([name]) => name))
       }
       return list
@@ -292,14 +294,14 @@ export class Optimizer<Options extends CommonOptions> {
     )
     groups.forEach(({ active }, i) => {
       for (const { slot } of active) {
-        buffers.push(slot.view.array)
+        buffers.push(slot.view.buffer)
         flatView(dtypeCodes.float32, slot.view.offset, slot.size)
       }
       for (const name of names[i] as string[]) {
         for (const { slot } of active) {
-          const array = slot.buffers[name] as StateArray
-          buffers.push(array)
-          flatView(codeOf(array), 0, array.length)
+          const state = slot.buffers[name] as State
+          buffers.push(state.buffer)
+          flatView(state.dtypeCode, 0, state.length)
         }
       }
     })
@@ -343,7 +345,7 @@ export class Optimizer<Options extends CommonOptions> {
         slots.map(({ buffers, step }) => ({
           step,
           ...Object.fromEntries(
-            Object.entries(buffers).map(([name, array]) => [name, array.slice()]),
+            Object.entries(buffers).map(([name, state]) => [name, state.toArray()]),
           ),
         })),
       ),
@@ -379,7 +381,7 @@ export class Optimizer<Options extends CommonOptions> {
       checkGroup(algorithm, live)
       const states = slots.map((slot) => {
         const entry = saved.state[at] as Record<string, StateArray | number>
-        const buffers: Record<string, StateArray> = {}
+        const buffers: Record<string, State> = {}
         for (const [name, spec] of Object.entries(algorithm.buffers(slot.shape, live))) {
           const array = entry[name]
           if (array === undefined) continue
@@ -387,7 +389,7 @@ export class Optimizer<Options extends CommonOptions> {
           if (!(array instanceof Type) || array.length !== spec.length) {
             wrong(`state[${at}].${name}`, `a ${Type.name} of ${spec.length}`, array)
           }
-          buffers[name] = (array as StateArray).slice()
+          buffers[name] = new State((array as StateArray).slice(), slot.view.device)
         }
         return { buffers, step: checkInteger(entry['step'], `state[${at++}].step`, 0) }
       })
@@ -443,7 +445,7 @@ function gradientOf(given: ArrayLike, slot: Slot, index: number): Active {
   }
   const dense =
     grad.dtype === 'float32' && grad.contiguous ? grad : grad.detach().to('float32').clone()
-  return { slot, array: dense.array as NativeBuffer, offset: dense.offset }
+  return { slot, array: dense.buffer, offset: dense.offset }
 }
 
 function make(spec: BufferSpec, options: CommonOptions): StateArray {
@@ -454,18 +456,17 @@ function make(spec: BufferSpec, options: CommonOptions): StateArray {
   return array
 }
 
-const codeOf = (array: StateArray) =>
-  array instanceof Float32Array ? dtypeCodes.float32 : dtypeCodes.bfloat16
-
 /** Refuses parameters that share memory: each would be updated twice. */
 function checkDisjoint(parameters: readonly Tensor[]): void {
-  const byBuffer = new Map<ArrayBufferLike, [number, number][]>()
+  const byBuffer = new Map<object, [number, number][]>()
   for (const x of parameters) {
     if (x.size === 0) continue
-    const start = x.array.byteOffset + x.offset * 4
-    const ranges = byBuffer.get(x.array.buffer) ?? []
+    const host = x.device === 'cpu'
+    const memory = host ? x.array.buffer : x.buffer
+    const start = (host ? x.array.byteOffset : 0) + x.offset * 4
+    const ranges = byBuffer.get(memory) ?? []
     ranges.push([start, start + x.size * 4])
-    byBuffer.set(x.array.buffer, ranges)
+    byBuffer.set(memory, ranges)
   }
   for (const ranges of byBuffer.values()) {
     ranges.sort((a, b) => a[0] - b[0])

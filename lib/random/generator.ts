@@ -165,10 +165,10 @@ export class Generator {
     this.#stream(this.position)
     number(a)
     number(b)
-    const { array } = x
-    if (kind === 'uniform') native.randomUniform(array)
-    else if (kind === 'normal') native.randomNormal(array)
-    else native.randomIntegers(array)
+    const { buffer } = x
+    if (kind === 'uniform') native.randomUniform(buffer)
+    else if (kind === 'normal') native.randomNormal(buffer)
+    else native.randomIntegers(buffer)
     this.position += x.size
     return x
   }

@@ -3,8 +3,6 @@
 
 #include "palimpsest/context.h"
 
-#include <cstring>
-
 namespace palimpsest {
 
 void Context::parallel(int64_t tasks, FunctionRef<void(int64_t)> task) const {
@@ -13,12 +11,6 @@ void Context::parallel(int64_t tasks, FunctionRef<void(int64_t)> task) const {
     return;
   }
   ThreadPool::shared().run(tasks, threads_, task);
-}
-
-Status Context::read_bytes(void* to, const void* from, size_t bytes) const {
-  if (access != nullptr) return access->download(to, from, bytes);
-  std::memcpy(to, from, bytes);
-  return {};
 }
 
 }  // namespace palimpsest

@@ -4,7 +4,6 @@
 #include "palimpsest/ops/muon.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <tuple>
 
@@ -28,24 +27,9 @@ Status neuron_factors(Context& context, const MuonArgs& args, const MuonParamete
                                 : contiguous_view(factors, {neurons, 1});
   PALIMPSEST_TRY(context.kernels.reduce.reduce(
       context, {Reduction::sum_of_squares, out, in, args.columns ? 0b01u : 0b10u}));
-  double before = 0;
-  double after = 0;
-  for (int64_t i = 0; i < neurons; ++i) {
-    const double squares = factors[i];
-    const double mean = squares / static_cast<double>(inputs);
-    const double v = args.beta2 * second_moment[i] + (1 - args.beta2) * mean;
-    second_moment[i] = static_cast<float>(v);
-    const double factor = 1 / (std::sqrt(v) + args.row_eps);
-    before += squares;
-    after += squares * factor * factor;
-    factors[i] = static_cast<float>(factor);
-  }
-  const double target = p.norm > 0 ? p.norm : std::sqrt(before);
-  const double restore = after > 0 ? target / std::sqrt(after) : 0;
-  for (int64_t i = 0; i < neurons; ++i) {
-    factors[i] = static_cast<float>(static_cast<double>(factors[i]) * restore);
-  }
-  return {};
+  return context.kernels.optim.neuron_factors(
+      context,
+      {neurons, inputs, factors, second_moment, factors, args.beta2, args.row_eps, p.norm});
 }
 
 // Parameters of one shape, as one batch.
@@ -58,12 +42,12 @@ Status step_group(Context& context, const MuonArgs& args, const MuonParameter* c
   const int64_t neurons = args.columns ? shape.cols : shape.rows;
   auto* u = context.workspace.take<float>(count * each);
   auto* factors = context.workspace.take<float>(neurons);
-  auto* list = context.workspace.take<MomentumTensor>(count);
+  std::vector<MomentumTensor> list(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
-    list[i] = {each, members[i]->g, members[i]->momentum, u + i * each, members[i]->step};
+    list[static_cast<size_t>(i)] = {each, members[i]->g, members[i]->momentum, u + i * each, members[i]->step};
   }
   context.kernels.optim.momentum(
-      context, {args.state, args.momentum, args.fresh, args.grad_scale, args.nesterov}, list, count);
+      context, {args.state, args.momentum, args.fresh, args.grad_scale, args.nesterov}, list.data(), count);
   NewtonSchulzArgs ns;
   ns.x = row_major(u, shape.rows, shape.cols);
   ns.out = ns.x;

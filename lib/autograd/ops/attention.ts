@@ -60,9 +60,16 @@ function writeHeads([q, k, v]: Heads, { causal, mask, scale }: Settings, out: Te
 /** Fills `out`; gives what the backward pass needs. */
 function forward(heads: Heads, settings: Settings, out: Tensor): Tensor {
   const [q, k, v] = heads
-  const lse = Tensor.empty([sizeOf(q.shape.slice(0, 3))], q.dtype)
+  const lse = Tensor.empty([sizeOf(q.shape.slice(0, 3))], q.dtype, q.device)
   writeHeads(heads, settings, out, lse)
-  native.attention(q.array, k.array, v.array, settings.mask?.array ?? null, out.array, lse.array)
+  native.attention(
+    q.buffer,
+    k.buffer,
+    v.buffer,
+    settings.mask?.buffer ?? null,
+    out.buffer,
+    lse.buffer,
+  )
   return lse
 }
 
@@ -80,16 +87,16 @@ function backward(
   const [q, k, v] = heads
   const [dq, dk, dv] = slopes
   native.attentionBackward(
-    q.array,
-    k.array,
-    v.array,
-    settings.mask?.array ?? null,
-    out.array,
-    lse.array,
-    dout.array,
-    dq.array,
-    dk.array,
-    dv.array,
+    q.buffer,
+    k.buffer,
+    v.buffer,
+    settings.mask?.buffer ?? null,
+    out.buffer,
+    lse.buffer,
+    dout.buffer,
+    dq.buffer,
+    dk.buffer,
+    dv.buffer,
   )
 }
 
@@ -150,12 +157,12 @@ export function scaledDotProductAttention(
   checkHeads(q, k, v)
   const settings = settle(q, k, options)
   const heads: Heads = [unit(q.detach()), unit(k.detach()), unit(v.detach())]
-  const out = Tensor.empty([...q.shape.slice(0, 3), v.shape[3] as number], q.dtype)
+  const out = Tensor.empty([...q.shape.slice(0, 3), v.shape[3] as number], q.dtype, q.device)
   const lse = forward(heads, settings, out)
   if (!tracked(q, k, v)) return out
   return record(out, [q, k, v], (g) => {
     if (isRecording()) return attentionSlopes([q, k, v], settings, g)
-    const slopes = heads.map((x) => Tensor.empty(x.shape, x.dtype)) as unknown as Heads
+    const slopes = heads.map((x) => Tensor.empty(x.shape, x.dtype, x.device)) as unknown as Heads
     backward(heads, settings, out, lse, unit(g), slopes)
     return [...slopes]
   })
@@ -191,7 +198,7 @@ export function packedAttention(
   const heads = apart(dense)
   checkHeads(...heads)
   const settings = settle(heads[0], heads[1], options)
-  const merged = Tensor.empty([b, n, headCount * width], packed.dtype)
+  const merged = Tensor.empty([b, n, headCount * width], packed.dtype, packed.device)
   const strides = [n * headCount * width, width, headCount * width, 1]
   const out = viewOf(merged, [b, headCount, n, width], strides)
   const lse = forward(heads, settings, out)
@@ -204,7 +211,7 @@ export function packedAttention(
       const slopes = attentionSlopes(three, settings, split(g)) as Tensor[]
       return [reshape(permute(stack(slopes, 0), [1, 3, 0, 2, 4]), packed.shape)]
     }
-    const slope = Tensor.empty(packed.shape, packed.dtype)
+    const slope = Tensor.empty(packed.shape, packed.dtype, packed.device)
     backward(heads, settings, out, lse, unit(split(contiguous(g))), apart(slope))
     return [slope]
   })

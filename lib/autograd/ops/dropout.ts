@@ -13,7 +13,7 @@ export const dropout = (x: Tensor, p: number, generator: Generator): Tensor =>
 
 function dropoutAt(x: Tensor, p: number, seed: number, position: number): Tensor {
   const dense = contiguous(x.detach())
-  const y = Tensor.empty(x.shape, x.dtype)
+  const y = Tensor.empty(x.shape, x.dtype, x.device)
   begin()
   view(dense)
   view(y)
@@ -22,6 +22,6 @@ function dropoutAt(x: Tensor, p: number, seed: number, position: number): Tensor
   // u < p for u = j/2^24 is j < ⌈p·2^24⌉.
   number(Math.ceil(p * 2 ** 24))
   number(p < 1 ? 1 / (1 - p) : 0)
-  native.dropout(dense.array, y.array)
+  native.dropout(dense.buffer, y.buffer)
   return tracked(x) ? record(y, [x], (g) => [dropoutAt(g, p, seed, position)]) : y
 }

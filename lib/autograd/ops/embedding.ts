@@ -8,8 +8,9 @@ import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
-import { contiguous } from './memory.js'
+import { contiguous, copyInto } from './memory.js'
 import { tableSamples } from './samples.js'
+import { slice } from './views.js'
 
 /**
  * table[indices]: one row for every index.
@@ -42,12 +43,12 @@ export function embedding(
 function gather(index: Tensor, table: Tensor, skip: number): Tensor {
   const dense = contiguous(table.detach())
   const width = table.shape[1] as number
-  const out = Tensor.empty([...index.shape, width], table.dtype)
+  const out = Tensor.empty([...index.shape, width], table.dtype, table.device)
   begin()
   viewAs(dense, dense.shape, [width, 1])
   viewAs(index, [index.size], [1])
   viewAs(out, [index.size, width], [width, 1])
-  native.gatherRows(dense.array, index.array, out.array)
+  native.gatherRows(dense.buffer, index.buffer, out.buffer)
   if (!tracked(table)) return out
   const rows = table.shape[0] as number
   return record(
@@ -62,18 +63,18 @@ function gather(index: Tensor, table: Tensor, skip: number): Tensor {
 function scatter(g: Tensor, index: Tensor, table: Tensor, skip: number): Tensor {
   const dense = contiguous(g.detach())
   const [rows, width] = table.shape as [number, number]
-  const out = Tensor.empty(table.shape, g.dtype)
+  const out = Tensor.empty(table.shape, g.dtype, g.device)
   begin()
   viewAs(dense, [index.size, width], [width, 1])
   viewAs(index, [index.size], [1])
   viewAs(out, [rows, width], [width, 1])
   number(skip)
-  native.scatterRows(dense.array, index.array, out.array)
+  native.scatterRows(dense.buffer, index.buffer, out.buffer)
   if (!tracked(g)) return out
   return record(out, [g], (h) => {
     if (skip < 0) return [gather(index, h, skip)]
     const kept = h.clone()
-    kept.array.fill(0, kept.offset + skip * width, kept.offset + (skip + 1) * width)
+    copyInto(slice(kept, 0, skip, skip + 1), 0)
     return [gather(index, kept, skip)]
   })
 }

@@ -18,7 +18,7 @@ import { reshape } from './views.js'
 function write(x: Tensor | null, shape: Shape): void {
   if (x) viewAs(x, shape, stridesOf(shape))
 }
-const arrayOf = (x: Tensor | null) => (x ? x.array : null)
+const arrayOf = (x: Tensor | null) => (x ? x.buffer : null)
 
 function checkFloat(x: Tensor): void {
   if (x.dtype !== 'float32' && x.dtype !== 'float64') {
@@ -75,15 +75,15 @@ function backward(
 ): (Tensor | null)[] {
   const dy = contiguous(g)
   const slopes = [x, weight, bias].map((t) =>
-    t?.requiresGrad ? Tensor.empty(t.shape, t.dtype) : null,
+    t?.requiresGrad ? Tensor.empty(t.shape, t.dtype, t.device) : null,
   )
   const [dx, dweight, dbias] = slopes as [Tensor | null, Tensor | null, Tensor | null]
   writeSaved()
   write(dy, matrix)
   write(dx, matrix)
   for (const t of [dweight, dbias]) if (t) write(t, [t.size])
-  const saved = [input.array, arrayOf(w), null, arrayOf(mean), spread.array]
-  native[kernel](...saved, dy.array, arrayOf(dx), arrayOf(dweight), arrayOf(dbias))
+  const saved = [input.buffer, arrayOf(w), null, arrayOf(mean), spread.buffer]
+  native[kernel](...saved, dy.buffer, arrayOf(dx), arrayOf(dweight), arrayOf(dbias))
   return slopes
 }
 
@@ -107,9 +107,9 @@ function normRows(options: RowNorm): Tensor {
   const input = contiguous(x.detach())
   const w = weight && contiguous(weight.detach())
   const b = bias && contiguous(bias.detach())
-  const y = Tensor.empty(x.shape, x.dtype)
-  const mean = centered ? Tensor.empty([count], x.dtype) : null
-  const rstd = Tensor.empty([count], x.dtype)
+  const y = Tensor.empty(x.shape, x.dtype, x.device)
+  const mean = centered ? Tensor.empty([count], x.dtype, x.device) : null
+  const rstd = Tensor.empty([count], x.dtype, x.device)
   const writeAll = (out: Tensor | null, offset: Tensor | null) => {
     begin()
     write(input, matrix)
@@ -121,7 +121,7 @@ function normRows(options: RowNorm): Tensor {
     number(eps)
   }
   writeAll(y, b)
-  native.rowNorm(input.array, arrayOf(w), arrayOf(b), y.array, arrayOf(mean), rstd.array)
+  native.rowNorm(input.buffer, arrayOf(w), arrayOf(b), y.buffer, arrayOf(mean), rstd.buffer)
   if (!tracked(x, weight, bias)) return y
   const operands: Operands = { x, weight, bias, input, w, mean, spread: rstd, matrix }
   const rule = (g: Tensor) => {
@@ -249,11 +249,13 @@ export function batchNorm(
   const input = contiguous(x.detach())
   const w = weight && contiguous(weight.detach())
   const b = bias && contiguous(bias.detach())
-  const y = Tensor.empty(x.shape, x.dtype)
+  const y = Tensor.empty(x.shape, x.dtype, x.device)
   const constant = (t: Tensor, name: string) =>
     contiguous(affine(t.detach(), name, x, [channels]) as Tensor)
-  const mean = given ? constant(given.mean, 'mean') : Tensor.empty([channels], x.dtype)
-  const variance = given ? constant(given.variance, 'variance') : Tensor.empty([channels], x.dtype)
+  const mean = given ? constant(given.mean, 'mean') : Tensor.empty([channels], x.dtype, x.device)
+  const variance = given
+    ? constant(given.variance, 'variance')
+    : Tensor.empty([channels], x.dtype, x.device)
   const writeAll = (out: Tensor | null, offset: Tensor | null) => {
     begin()
     write(input, volume)
@@ -264,7 +266,7 @@ export function batchNorm(
     number(eps)
   }
   writeAll(y, b)
-  native.batchNorm(input.array, arrayOf(w), arrayOf(b), y.array, mean.array, variance.array)
+  native.batchNorm(input.buffer, arrayOf(w), arrayOf(b), y.buffer, mean.buffer, variance.buffer)
   if (!tracked(x, weight, bias)) return { y, mean, variance }
   // The backward pass needs the statistics of now, and running ones move on.
   const [m, v] = given ? [mean.clone(), variance.clone()] : [mean, variance]

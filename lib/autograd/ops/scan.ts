@@ -14,7 +14,7 @@ import { sum } from './reductions.js'
 import { select, slice, stack, unsqueeze } from './views.js'
 
 const dense = (x: Tensor | null) => (x ? contiguous(x.detach()) : null)
-const arrayOf = (x: Tensor | null) => (x ? x.array : null)
+const arrayOf = (x: Tensor | null) => (x ? x.buffer : null)
 
 function writeViews(...list: (Tensor | null)[]): void {
   begin()
@@ -83,17 +83,22 @@ export function selectiveScan(
   checkShape(through, 'd', [channels], u.dtype)
   const inputs = [u, delta, decay, drive, read, through] as const
   const own = inputs.map(dense)
-  const y = Tensor.empty(u.shape, u.dtype)
-  const kept = Tensor.empty([batch * Math.ceil(time / 32) * channels * states], u.dtype)
+  const y = Tensor.empty(u.shape, u.dtype, u.device)
+  const kept = Tensor.empty([batch * Math.ceil(time / 32) * channels * states], u.dtype, u.device)
   writeViews(...own, y, kept)
-  native.selectiveScan(...own.map(arrayOf), y.array, kept.array)
+  native.selectiveScan(...own.map(arrayOf), y.buffer, kept.buffer)
   if (!tracked(u, delta, decay) && !tracked(drive, read, through)) return y
   return record(y, inputs, (g) => {
     if (isRecording()) return again(inputs, scanByDefinition(inputs), g)
     const dy = contiguous(g)
-    const slopes = inputs.map((x) => (x ? Tensor.empty(x.shape, x.dtype) : null))
+    const slopes = inputs.map((x) => (x ? Tensor.empty(x.shape, x.dtype, x.device) : null))
     writeViews(...own, kept, dy, ...slopes)
-    native.selectiveScanBackward(...own.map(arrayOf), kept.array, dy.array, ...slopes.map(arrayOf))
+    native.selectiveScanBackward(
+      ...own.map(arrayOf),
+      kept.buffer,
+      dy.buffer,
+      ...slopes.map(arrayOf),
+    )
     return slopes
   })
 }
@@ -140,20 +145,20 @@ export function causalConv1d(
   checkShape(bias, 'offsets', [channels], x.dtype)
   const inputs = [x, weight, bias] as const
   const own = inputs.map(dense)
-  const y = Tensor.empty(x.shape, x.dtype)
+  const y = Tensor.empty(x.shape, x.dtype, x.device)
   writeViews(...own, y)
-  native.causalConv(...own.map(arrayOf), y.array)
+  native.causalConv(...own.map(arrayOf), y.buffer)
   if (!tracked(x, weight, bias)) return y
   return record(y, inputs, (g) => {
     if (isRecording()) return again(inputs, convByDefinition(inputs), g)
     const dy = contiguous(g)
-    const slopes = inputs.map((t) => (t ? Tensor.empty(t.shape, t.dtype) : null))
+    const slopes = inputs.map((t) => (t ? Tensor.empty(t.shape, t.dtype, t.device) : null))
     writeViews(own[0] as Tensor, own[1] as Tensor, dy, ...slopes)
     native.causalConvBackward(
       arrayOf(own[0] as Tensor),
       arrayOf(own[1] as Tensor),
       null,
-      dy.array,
+      dy.buffer,
       ...slopes.map(arrayOf),
     )
     return slopes

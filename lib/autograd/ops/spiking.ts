@@ -69,9 +69,9 @@ export function lif(
     )
   }
   const input = contiguous(x.detach())
-  const spikes = Tensor.empty(x.shape, x.dtype)
-  const potentials = Tensor.empty(x.shape, x.dtype)
-  const state = given ? copy(given) : fullLike(Tensor.empty(shape, x.dtype), 0)
+  const spikes = Tensor.empty(x.shape, x.dtype, x.device)
+  const potentials = Tensor.empty(x.shape, x.dtype, x.device)
+  const state = given ? copy(given) : fullLike(Tensor.empty(shape, x.dtype, x.device), 0)
   const time = x.shape[0] as number
   const matrix = [time, state.size]
   const write = (t: Tensor) => viewAs(t, matrix, [state.size, 1])
@@ -84,19 +84,19 @@ export function lif(
   for (const t of [input, potentials, spikes]) write(t)
   viewAs(state, [state.size], [1])
   numbers()
-  native.lif(input.array, potentials.array, spikes.array, state.array)
+  native.lif(input.buffer, potentials.buffer, spikes.buffer, state.buffer)
   if (!tracked(x)) return { spikes, state }
   record(spikes, [x], (g) => {
     if (isRecording()) throw new ArgumentError('a surrogate gradient has no gradient of its own')
     const dspikes = contiguous(g)
-    const dx = Tensor.empty(x.shape, x.dtype)
+    const dx = Tensor.empty(x.shape, x.dtype, x.device)
     begin()
     for (const t of [potentials, dspikes, dx]) write(t)
     numbers()
     number(surrogates.indexOf(surrogate))
     number(alpha)
     number(options.detachReset ?? false)
-    native.lifBackward(potentials.array, dspikes.array, dx.array)
+    native.lifBackward(potentials.buffer, dspikes.buffer, dx.buffer)
     return [dx]
   })
   return { spikes, state }

@@ -267,6 +267,28 @@ void decayed_update(Context& context, const DecayedUpdateArgs& a) {
   });
 }
 
+// One number a neuron: too little for threads.
+Status neuron_factors(Context&, const NeuronFactorArgs& a) {
+  double before = 0;
+  double after = 0;
+  for (int64_t i = 0; i < a.neurons; ++i) {
+    const double squares = a.squares[i];
+    const double mean = squares / static_cast<double>(a.inputs);
+    const double v = a.beta2 * a.second_moment[i] + (1 - a.beta2) * mean;
+    a.second_moment[i] = static_cast<float>(v);
+    const double factor = 1 / (__builtin_sqrt(v) + a.eps);
+    before += squares;
+    after += squares * factor * factor;
+    a.factors[i] = static_cast<float>(factor);
+  }
+  const double target = a.norm > 0 ? a.norm : __builtin_sqrt(before);
+  const double restore = after > 0 ? target / __builtin_sqrt(after) : 0;
+  for (int64_t i = 0; i < a.neurons; ++i) {
+    a.factors[i] = static_cast<float>(static_cast<double>(a.factors[i]) * restore);
+  }
+  return {};
+}
+
 // Sixteen sums side by side, in f64: squares of f32 neither overflow nor vanish.
 double squares_of(const float* g, int64_t n) {
   constexpr int kLanes = 16;
@@ -319,6 +341,7 @@ void PALIMPSEST_JOIN(fill_optim_, PALIMPSEST_LEVEL)(KernelTable& table) {
                  .lion = lion,
                  .momentum = momentum,
                  .decayed_update = decayed_update,
+                 .neuron_factors = neuron_factors,
                  .sum_of_squares = sum_of_squares};
 }
 

@@ -87,6 +87,17 @@ struct DecayedUpdateArgs {
   bool cautious;
 };
 
+// NorMuon (arXiv 2510.05491): from the squares q_i = Σ o² of each neuron of `inputs` weights,
+// v_i ← β₂·v_i + (1 − β₂)·q_i/inputs, and factors f_i = c / (√v_i + ε) with c such that √Σ q_i·f_i² is
+// `norm`, or √Σ q_i where norm is 0 (all 0 where nothing is left).
+struct NeuronFactorArgs {
+  int64_t neurons, inputs;
+  const float* squares;
+  float* second_moment;
+  float* factors;  // may be `squares`
+  double beta2, eps, norm;
+};
+
 struct GradientTensor {
   int64_t n;
   const float* g;
@@ -98,7 +109,9 @@ struct OptimKernels {
   void (*lion)(Context&, const LionArgs&, const LionTensor* list, int64_t count);
   void (*momentum)(Context&, const MomentumArgs&, const MomentumTensor* list, int64_t count);
   void (*decayed_update)(Context&, const DecayedUpdateArgs&);
-  // squares[i] = Σg², summed in f64: NaN or Inf exactly where the gradient holds one.
+  Status (*neuron_factors)(Context&, const NeuronFactorArgs&);
+  // squares[i] = Σg², summed in f64: NaN or Inf exactly where the gradient holds one. The lists and
+  // `squares` are the host's.
   void (*sum_of_squares)(Context&, const GradientTensor* list, int64_t count, double* squares);
 };
 

@@ -1,0 +1,362 @@
+// Fused optimizer steps over lists of tensors. Floor: the bytes of all buffers (AdamW 28 a parameter,
+// 20 with bf16 state); one launch for up to fifty tensors, 16 bytes an access.
+
+#include <vector>
+
+#include "cuda/optim/lists.cuh"
+
+namespace palimpsest::cuda {
+namespace {
+
+// Runs update.one(…) over the piece of a tensor that belongs to this block. An Update reads and writes
+// element i through `Slots`: p, g, and states by number.
+//
+// kStates state buffers of type State are read, changed and written; p and g likewise (g is read).
+template <int kStates>
+struct Element {
+  float p, g;
+  float state[kStates > 0 ? kStates : 1];
+};
+
+// half(random, k): the 16 bits that round state k.
+__device__ inline uint32_t half_of(uint32_t random, int k) { return k == 0 ? random & 0xffffu : random >> 16; }
+
+template <typename State, int kStates, typename F>
+__device__ inline void over_piece(int64_t n, int64_t begin, float* p, const float* g, void* const* states,
+                                  uint32_t seed, const F& update) {
+  const int64_t end = begin + kPiece < n ? begin + kPiece : n;
+  State* s[kStates > 0 ? kStates : 1];
+  bool vector = aligned16(p) && aligned16(g);
+#pragma unroll
+  for (int k = 0; k < kStates; ++k) {
+    s[k] = static_cast<State*>(states[k]);
+    vector = vector && aligned16(s[k]);
+  }
+  int64_t i = begin + 4 * static_cast<int64_t>(threadIdx.x);
+  if (vector) {
+    for (; i + 4 <= end; i += 4 * kListThreads) {
+      Four p4 = load4(p + i);
+      const Four g4 = load4(g + i);
+      Four old[kStates > 0 ? kStates : 1];
+      State fresh[kStates > 0 ? kStates : 1][4];
+#pragma unroll
+      for (int k = 0; k < kStates; ++k) old[k] = load4(s[k] + i);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        Element<kStates> e;
+        e.p = p4.v[j];
+        e.g = g4.v[j];
+#pragma unroll
+        for (int k = 0; k < kStates; ++k) e.state[k] = old[k].v[j];
+        update(e);
+        const uint32_t random = sizeof(State) == 2 ? noise(i + j, seed) : 0;
+        p4.v[j] = e.p;
+#pragma unroll
+        for (int k = 0; k < kStates; ++k) fresh[k][j] = rounded(s[k], e.state[k], half_of(random, k));
+      }
+      store4(p + i, p4);
+#pragma unroll
+      for (int k = 0; k < kStates; ++k) store4(s[k] + i, fresh[k]);
+    }
+  }
+  // What is left, or all of it where addresses are odd.
+  for (; i < end; i += 4 * kListThreads) {
+    for (int64_t at = i; at < end && at < i + 4; ++at) {
+      Element<kStates> e;
+      e.p = p[at];
+      e.g = g[at];
+      for (int k = 0; k < kStates; ++k) e.state[k] = load_state(s[k] + at);
+      update(e);
+      const uint32_t random = sizeof(State) == 2 ? noise(at, seed) : 0;
+      p[at] = e.p;
+      for (int k = 0; k < kStates; ++k) store_state(s[k] + at, e.state[k], half_of(random, k));
+    }
+  }
+}
+
+// ---- SGD -------------------------------------------------------------------------------------------
+
+struct SgdFactors {
+  float lr, momentum, dampening, decay, sign;
+  bool nesterov;
+};
+
+template <typename State>
+__global__ void __launch_bounds__(kListThreads) sgd_kernel(const List<SgdTensor> list, const SgdFactors f) {
+  const int t = tensor_of(list, blockIdx.x);
+  const SgdTensor& x = list.tensors[t];
+  const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
+  if (x.buffer == nullptr) {
+    over_piece<float, 0>(x.n, begin, x.p, x.g, nullptr, 0, [&](Element<0>& e) {
+      e.p = e.p - f.lr * (f.sign * e.g + f.decay * e.p);
+    });
+    return;
+  }
+  const bool first = x.step == 1;
+  const float fresh = first ? 1.0f : f.dampening;
+  const float kept = first ? 0.0f : f.momentum;
+  const float cg = f.nesterov ? 1.0f : 0.0f;
+  const float cb = f.nesterov ? f.momentum : 1.0f;
+  void* const states[] = {x.buffer};
+  over_piece<State, 1>(x.n, begin, x.p, x.g, states, seed_of(x.step, list.base + t), [&](Element<1>& e) {
+    const float g = f.sign * e.g + f.decay * e.p;
+    // At the first step the buffer may hold anything: 0·NaN would stay.
+    const float b = (first ? 0.0f : kept * e.state[0]) + fresh * g;
+    e.state[0] = b;
+    e.p = e.p - f.lr * (cg * g + cb * b);
+  });
+}
+
+void sgd(Context& context, const SgdArgs& a, const SgdTensor* tensors, int64_t count) {
+  const SgdFactors f{static_cast<float>(a.lr), static_cast<float>(a.momentum),
+                     static_cast<float>(1 - a.dampening), static_cast<float>(a.weight_decay),
+                     static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale), a.nesterov};
+  keep(context, each_list(tensors, count, [&](const List<SgdTensor>& list, int64_t pieces) {
+    const auto kernel = a.state == DType::bf16 ? sgd_kernel<BFloat16> : sgd_kernel<float>;
+    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, f);
+  }));
+}
+
+// ---- AdamW -----------------------------------------------------------------------------------------
+
+struct AdamWFactors {
+  double lr, beta1, beta2;
+  float keep, l2, sign, eps;
+};
+
+template <typename State>
+__global__ void __launch_bounds__(kListThreads) adamw_kernel(const List<AdamWTensor> list, const AdamWFactors f) {
+  const int t = tensor_of(list, blockIdx.x);
+  const AdamWTensor& x = list.tensors[t];
+  const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
+  // Bias corrections: one thread's worth of float64 a block.
+  __shared__ float corrections[2];
+  if (threadIdx.x == 0) {
+    const auto step = static_cast<double>(x.step);
+    corrections[0] = static_cast<float>(f.lr / (1 - pow(f.beta1, step)));
+    corrections[1] = static_cast<float>(1 / sqrt(1 - pow(f.beta2, step)));
+  }
+  __syncthreads();
+  const float step_size = corrections[0];
+  const float inverse_root = corrections[1];
+  const auto beta1 = static_cast<float>(f.beta1);
+  const auto beta2 = static_cast<float>(f.beta2);
+  const auto fresh1 = static_cast<float>(1 - f.beta1);
+  const auto fresh2 = static_cast<float>(1 - f.beta2);
+  const uint32_t seed = seed_of(x.step, list.base + t);
+  if (x.v_max == nullptr) {
+    void* const states[] = {x.m, x.v};
+    over_piece<State, 2>(x.n, begin, x.p, x.g, states, seed, [&](Element<2>& e) {
+      const float g = f.sign * e.g + f.l2 * e.p;
+      e.state[0] = beta1 * e.state[0] + fresh1 * g;
+      e.state[1] = beta2 * e.state[1] + fresh2 * (g * g);
+      e.p = f.keep * e.p - step_size * (e.state[0] / (sqrtf(e.state[1]) * inverse_root + f.eps));
+    });
+  } else {
+    void* const states[] = {x.m, x.v, x.v_max};
+    over_piece<State, 3>(x.n, begin, x.p, x.g, states, seed, [&](Element<3>& e) {
+      const float g = f.sign * e.g + f.l2 * e.p;
+      e.state[0] = beta1 * e.state[0] + fresh1 * g;
+      e.state[1] = beta2 * e.state[1] + fresh2 * (g * g);
+      e.state[2] = e.state[2] > e.state[1] ? e.state[2] : e.state[1];
+      e.p = f.keep * e.p - step_size * (e.state[0] / (sqrtf(e.state[2]) * inverse_root + f.eps));
+    });
+  }
+}
+
+void adamw(Context& context, const AdamWArgs& a, const AdamWTensor* tensors, int64_t count) {
+  const AdamWFactors f{a.lr,
+                       a.beta1,
+                       a.beta2,
+                       static_cast<float>(a.decoupled ? 1 - a.lr * a.weight_decay : 1),
+                       static_cast<float>(a.decoupled ? 0 : a.weight_decay),
+                       static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale),
+                       static_cast<float>(a.eps)};
+  keep(context, each_list(tensors, count, [&](const List<AdamWTensor>& list, int64_t pieces) {
+    const auto kernel = a.state == DType::bf16 ? adamw_kernel<BFloat16> : adamw_kernel<float>;
+    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, f);
+  }));
+}
+
+// ---- Lion ------------------------------------------------------------------------------------------
+
+struct LionFactors {
+  float lr, beta1, beta2, fresh1, fresh2, keep, scale;
+};
+
+template <typename State>
+__global__ void __launch_bounds__(kListThreads) lion_kernel(const List<LionTensor> list, const LionFactors f) {
+  const int t = tensor_of(list, blockIdx.x);
+  const LionTensor& x = list.tensors[t];
+  const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
+  void* const states[] = {x.m};
+  over_piece<State, 1>(x.n, begin, x.p, x.g, states, seed_of(x.step, list.base + t), [&](Element<1>& e) {
+    const float g = f.scale * e.g;
+    const float old = e.state[0];
+    const float u = f.beta1 * old + f.fresh1 * g;
+    const float direction = u > 0.0f ? 1.0f : (u < 0.0f ? -1.0f : 0.0f);
+    e.state[0] = f.beta2 * old + f.fresh2 * g;
+    e.p = f.keep * e.p - f.lr * direction;
+  });
+}
+
+void lion(Context& context, const LionArgs& a, const LionTensor* tensors, int64_t count) {
+  const LionFactors f{static_cast<float>(a.lr),        static_cast<float>(a.beta1),
+                      static_cast<float>(a.beta2),     static_cast<float>(1 - a.beta1),
+                      static_cast<float>(1 - a.beta2), static_cast<float>(1 - a.lr * a.weight_decay),
+                      static_cast<float>(a.grad_scale)};
+  keep(context, each_list(tensors, count, [&](const List<LionTensor>& list, int64_t pieces) {
+    const auto kernel = a.state == DType::bf16 ? lion_kernel<BFloat16> : lion_kernel<float>;
+    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, f);
+  }));
+}
+
+// ---- Muon ------------------------------------------------------------------------------------------
+
+struct MomentumFactors {
+  float beta, fresh, cg, cm;
+};
+
+template <typename State>
+__global__ void __launch_bounds__(kListThreads)
+    momentum_kernel(const List<MomentumTensor> list, const MomentumFactors f) {
+  const int t = tensor_of(list, blockIdx.x);
+  const MomentumTensor& x = list.tensors[t];
+  const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
+  const int64_t end = begin + kPiece < x.n ? begin + kPiece : x.n;
+  const uint32_t seed = seed_of(x.step, list.base + t);
+  if (x.u != nullptr) {
+    // u takes p's place: written, not read.
+    void* const states[] = {x.m};
+    over_piece<State, 1>(x.n, begin, x.u, x.g, states, seed, [&](Element<1>& e) {
+      const float m1 = f.beta * e.state[0] + f.fresh * e.g;
+      e.state[0] = m1;
+      e.p = f.cg * e.g + f.cm * m1;
+    });
+    return;
+  }
+  State* m = static_cast<State*>(x.m);
+  for (int64_t i = begin + threadIdx.x; i < end; i += kListThreads) {
+    store_state(m + i, f.beta * load_state(m + i) + f.fresh * x.g[i], noise(i, seed) & 0xffffu);
+  }
+}
+
+void momentum(Context& context, const MomentumArgs& a, const MomentumTensor* tensors, int64_t count) {
+  const auto beta = static_cast<float>(a.beta);
+  const auto fresh = static_cast<float>(a.alpha * a.grad_scale);
+  const MomentumFactors f{beta, fresh, a.nesterov ? fresh : 0.0f, a.nesterov ? beta : 1.0f};
+  keep(context, each_list(tensors, count, [&](const List<MomentumTensor>& list, int64_t pieces) {
+    const auto kernel = a.state == DType::bf16 ? momentum_kernel<BFloat16> : momentum_kernel<float>;
+    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, f);
+  }));
+}
+
+__global__ void __launch_bounds__(kListThreads) update_kernel(const DecayedUpdateArgs a) {
+  const auto decay = static_cast<float>(a.decay);
+  const auto keep = static_cast<float>(1 - a.decay);
+  const int64_t total = a.rows * a.cols;
+  for (int64_t i = global_thread(); i < total; i += all_threads()) {
+    const int64_t row = i / a.cols;
+    const float p = a.p[i];
+    const float o = a.o[i];
+    const float scale = static_cast<float>(a.scale) * (a.row_scale != nullptr ? a.row_scale[row] : 1.0f);
+    const float kept = a.cautious ? (p * o > 0.0f ? p - decay * p : p) : keep * p;
+    a.p[i] = kept - scale * (a.col_scale != nullptr ? a.col_scale[i - row * a.cols] * o : o);
+  }
+}
+
+void decayed_update(Context& context, const DecayedUpdateArgs& a) {
+  const int64_t n = a.rows * a.cols;
+  if (n == 0) return;
+  keep(context, launch(context, update_kernel, blocks_for(context, n, 4 * kListThreads), kListThreads, 0, a));
+}
+
+// One block: neurons are thousands, not millions.
+__global__ void __launch_bounds__(kListThreads) factors_kernel(const NeuronFactorArgs a) {
+  double before = 0;
+  double after = 0;
+  for (int64_t i = threadIdx.x; i < a.neurons; i += kListThreads) {
+    const double squares = a.squares[i];
+    const double v = a.beta2 * a.second_moment[i] + (1 - a.beta2) * squares / static_cast<double>(a.inputs);
+    a.second_moment[i] = static_cast<float>(v);
+    const double factor = 1 / (sqrt(v) + a.eps);
+    before += squares;
+    after += squares * factor * factor;
+    a.factors[i] = static_cast<float>(factor);
+  }
+  before = block_sum<kListThreads>(before);
+  after = block_sum<kListThreads>(after);
+  const double target = a.norm > 0 ? a.norm : sqrt(before);
+  const double restore = after > 0 ? target / sqrt(after) : 0;
+  for (int64_t i = threadIdx.x; i < a.neurons; i += kListThreads) {
+    a.factors[i] = static_cast<float>(static_cast<double>(a.factors[i]) * restore);
+  }
+}
+
+Status neuron_factors(Context& context, const NeuronFactorArgs& a) {
+  return launch(context, factors_kernel, 1, kListThreads, 0, a);
+}
+
+// ---- gradients -------------------------------------------------------------------------------------
+
+__global__ void __launch_bounds__(kListThreads) squares_kernel(const List<GradientTensor> list, double* parts) {
+  const int t = tensor_of(list, blockIdx.x);
+  const GradientTensor& x = list.tensors[t];
+  const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
+  const int64_t end = begin + kPiece < x.n ? begin + kPiece : x.n;
+  double sum = 0;
+  for (int64_t i = begin + threadIdx.x; i < end; i += kListThreads) {
+    const double g = x.g[i];
+    sum += g * g;
+  }
+  sum = block_sum<kListThreads>(sum);
+  if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+}
+
+// A warp a tensor.
+__global__ void __launch_bounds__(kListThreads)
+    total_kernel(const List<GradientTensor> list, const double* parts, double* squares) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  for (int64_t t = global_thread() / 32; t < list.count; t += all_threads() / 32) {
+    double sum = 0;
+    for (int64_t k = list.first[t] + lane; k < list.first[t + 1]; k += 32) sum += parts[k];
+    sum = warp_sum(sum);
+    if (lane == 0) squares[list.base + t] = sum;
+  }
+}
+
+void sum_of_squares(Context& context, const GradientTensor* tensors, int64_t count, double* squares) {
+  for (int64_t i = 0; i < count; ++i) squares[i] = tensors[i].n == 0 ? 0 : NAN;  // until it is known
+  if (count == 0) return;
+  keep(context, [&]() -> Status {
+    const Workspace::Scope scope(context.workspace);
+    double* totals = scratch<double>(context, count);
+    if (totals == nullptr) return no_memory();
+    PALIMPSEST_TRY(to_status(cudaMemsetAsync(totals, 0, static_cast<size_t>(count) * sizeof(double),
+                                             state(context).stream),
+                             "memset"));
+    PALIMPSEST_TRY(each_list(tensors, count, [&](const List<GradientTensor>& list, int64_t pieces) -> Status {
+      const Workspace::Scope inner(context.workspace);
+      double* parts = scratch<double>(context, pieces);
+      if (parts == nullptr) return no_memory();
+      PALIMPSEST_TRY(launch(context, squares_kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, parts));
+      return launch(context, total_kernel, static_cast<unsigned>(ceil_div(list.count, kListThreads / 32)),
+                    kListThreads, 0, list, static_cast<const double*>(parts), totals);
+    }));
+    return context.read_bytes(squares, totals, static_cast<size_t>(count) * sizeof(double));
+  }());
+}
+
+}  // namespace
+
+void fill_optim(KernelTable& table) {
+  table.optim = {.sgd = sgd,
+                 .adamw = adamw,
+                 .lion = lion,
+                 .momentum = momentum,
+                 .decayed_update = decayed_update,
+                 .neuron_factors = neuron_factors,
+                 .sum_of_squares = sum_of_squares};
+}
+
+}  // namespace palimpsest::cuda
