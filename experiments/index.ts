@@ -9,4 +9,8 @@ export const experiments: Record<string, () => Promise<{ default: Experiment }>>
   'mnist-baselines': () => import('./mnist-baselines.js'),
   normuon: () => import('./normuon.js'),
   'wd-scaling': () => import('./wd-scaling.js'),
+  coso: () => import('./coso.js'),
+  opcm: () => import('./opcm.js'),
+  pissa: () => import('./pissa.js'),
+  spectra: () => import('./spectra.js'),
 }

@@ -9,6 +9,7 @@ import { rows as orthogonalize } from './orthogonalize.js'
 import { rows as random } from './random.js'
 import type { RowMaker } from './row.js'
 import { rows as selection } from './selection.js'
+import { rows as subspace } from './subspace.js'
 import { rows as svd } from './svd.js'
 import { rows as train } from './train.js'
 
@@ -22,5 +23,6 @@ export const rows: RowMaker[] = [
   ...masks,
   ...svd,
   ...decompositions,
+  ...subspace,
   ...train,
 ]

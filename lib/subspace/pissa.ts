@@ -14,9 +14,8 @@ import { type AdapterOptions, type Adapters, attach, type Start } from './adapte
 /** Options of pissa. */
 export interface PissaOptions extends AdapterOptions {
   /**
-   * Power iterations of a randomized SVD (peft's 'pissa_niter_N'); the exact decomposition where
-   * missing. Ours has ten columns of oversampling, torch's none: at equal niter the factors are nearer
-   * to the exact ones.
+   * Power iterations of a randomized SVD without oversampling (peft's 'pissa_niter_N'; a rank that is no
+   * multiple of 16 gets the columns up to one); the exact decomposition where missing.
    */
   niter?: number
   /** Of the randomized SVD; 0 by default. */
@@ -31,11 +30,13 @@ export function pissaStart(
   return scope(() => {
     const w = weight.to('float32')
     const { u, s, vt }: Svd =
-      niter === undefined ? svd(w) : randomizedSvd(w, rank, { powerIterations: niter, seed })
+      niter === undefined
+        ? svd(w)
+        : randomizedSvd(w, rank, { powerIterations: niter, oversamples: 0, seed })
     const root = s.slice(0, 0, rank).div(scale).sqrt()
     const b = u.slice(1, 0, rank).mul(root)
     const a = vt.slice(0, 0, rank).mul(root.unsqueeze(1))
-    return { a, b, base: weight.sub(b.matmul(a).mul(scale)) }
+    return { a, b, base: weight.sub(b.mul(scale).matmul(a)) }
   })
 }
 

@@ -49,23 +49,31 @@ inline void multiply_group(const T* a, int64_t stride, int64_t depth, const T* p
                            bool add, const T* next) {
   using V = Vector<T>;
   V sums[R][W];
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
     for (int w = 0; w < W; ++w) sums[r][w] = add ? V::load(y + r * width + w * V::width) : V::zero();
   }
   constexpr int64_t kStep = kLine / static_cast<int64_t>(sizeof(T));
   for (int64_t k0 = 0; k0 < depth; k0 += kStep) {
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) __builtin_prefetch(next + r * stride + k0, 0, 2);
     const int64_t end = smaller(depth, k0 + kStep);
     for (int64_t k = k0; k < end; ++k) {
       V panel[W];
+#pragma GCC unroll 16
       for (int w = 0; w < W; ++w) panel[w] = V::load(p + k * width + w * V::width);
+#pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
         const V factor = V::set(a[r * stride + k]);
+#pragma GCC unroll 16
         for (int w = 0; w < W; ++w) sums[r][w] = fma(factor, panel[w], sums[r][w]);
       }
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
     for (int w = 0; w < W; ++w) sums[r][w].store(y + r * width + w * V::width);
   }
 }
@@ -137,7 +145,9 @@ inline void rank_update(const T* a, int64_t stride, int64_t cols, const T* q, in
   for (int64_t c = 0; c < cols; c += step) {
     V x[R][kPair];
     const bool whole = c + step <= cols;
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 16
       for (int v = 0; v < kPair; ++v) {
         const T* from = a + r * stride + c + v * V::width;
         x[r][v] = whole ? V::load(from) : V::load(from, cols - c - v * V::width);
@@ -151,15 +161,22 @@ inline void rank_update(const T* a, int64_t stride, int64_t cols, const T* q, in
     for (int64_t j = 0; j < width; j += 2, to += 2 * z_stride) {
       // Two columns of the panel at a time: four chains of sums.
       V sums[2][kPair];
+#pragma GCC unroll 16
       for (int v = 0; v < kPair; ++v) sums[0][v] = V::load(to + v * V::width);
+#pragma GCC unroll 16
       for (int v = 0; v < kPair; ++v) sums[1][v] = V::load(to + z_stride + v * V::width);
+#pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
         const V first = V::set(q[r * width + j]);
         const V second = V::set(q[r * width + j + 1]);
+#pragma GCC unroll 16
         for (int v = 0; v < kPair; ++v) sums[0][v] = fma(first, x[r][v], sums[0][v]);
+#pragma GCC unroll 16
         for (int v = 0; v < kPair; ++v) sums[1][v] = fma(second, x[r][v], sums[1][v]);
       }
+#pragma GCC unroll 16
       for (int v = 0; v < kPair; ++v) sums[0][v].store(to + v * V::width);
+#pragma GCC unroll 16
       for (int v = 0; v < kPair; ++v) sums[1][v].store(to + z_stride + v * V::width);
     }
   }
