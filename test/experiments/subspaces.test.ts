@@ -4,7 +4,8 @@ import { experiments } from '../../experiments/index.js'
 
 for (const id of ['pissa', 'opcm', 'coso', 'spectra']) {
   test(`${id}: the shortened run gives figures, a verdict and pictures`, async (t) => {
-    const { default: experiment } = (await experiments[id]?.()) as { default: Experiment }
+    const load = experiments[id] as () => Promise<{ default: Experiment }>
+    const { default: experiment } = await load()
     let last = 0
     const result = await experiment.run({
       seeds: [1],
