@@ -105,7 +105,7 @@ const experiment: Experiment = {
         })
         if (step % 10 === 0) {
           if (signal?.aborted) throw new AbortError()
-          progress(`seed ${seed}, step ${step}`, (s + step / steps) / seeds.length)
+          progress(`seed ${seed}, step ${step}`, (s + (step + 1) / steps) / seeds.length)
           await new Promise((resolve) => setImmediate(resolve))
         }
       }

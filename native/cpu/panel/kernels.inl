@@ -185,7 +185,7 @@ inline void rank_update(const T* a, int64_t stride, int64_t cols, const T* q, in
 template <typename T>
 void multiply_transposed(Context& context, const T* a, int64_t stride, int64_t rows, int64_t cols,
                          const T* q, int64_t width, T* z) {
-  const int64_t chunk = cols >= 4096 ? 256 : cols >= 1024 ? 128 : 64;
+  const int64_t chunk = cols >= 4096 ? 256 : cols >= 512 ? 128 : 64;
   const int64_t chunks = divide_up(cols, chunk);
   // Where columns are few the rows are divided as well, and the parts added up in order.
   const int64_t parts = chunks >= 8 ? 1 : smaller(16, larger(1, rows / 1024));
