@@ -23,12 +23,12 @@ const generator = new Generator(1)
 const model = new nn.GPT({
   vocabulary: tokenizer.vocabulary,
   context,
-  layers: quick ? 1 : 4,
+  layers: quick ? 1 : 3,
   heads: 4,
-  width: quick ? 16 : 128,
+  width: quick ? 16 : 96,
   generator,
 })
-const steps = quick ? 6 : 600
+const steps = quick ? 6 : 150
 const optimizer = new Muon(
   muonGroups(model, { hidden: { lr: 0.02, weightDecay: 0.01 }, rest: { lr: 0.002 } }),
 )
