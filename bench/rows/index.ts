@@ -4,6 +4,7 @@ import { rows as continual } from './continual.js'
 import { rows as decompositions } from './decompositions.js'
 import { rows as masks } from './masks.js'
 import { rows as matmul } from './matmul.js'
+import { rows as networks } from './networks.js'
 import { rows as optim } from './optim.js'
 import { rows as orthogonalize } from './orthogonalize.js'
 import { rows as random } from './random.js'
@@ -25,4 +26,5 @@ export const rows: RowMaker[] = [
   ...decompositions,
   ...subspace,
   ...train,
+  ...networks,
 ]
