@@ -32,6 +32,8 @@
 #define PALIMPSEST_SPECIAL(X) \
   X(attention, avx2)          \
   X(attention, avx512)        \
+  X(conv, avx2)               \
+  X(conv, avx512)             \
   X(dense, avx2)              \
   X(dense, avx512)            \
   X(elementwise, avx2)        \
@@ -69,6 +71,7 @@
 #elif defined(__aarch64__)
 #define PALIMPSEST_SPECIAL(X) \
   X(attention, neon)          \
+  X(conv, neon)               \
   X(dense, neon)              \
   X(elementwise, neon)        \
   X(embedding, neon)          \

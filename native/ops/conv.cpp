@@ -1,4 +1,4 @@
-// Convolution as matrix products over columns of windows, a few images at a time so that the columns'
+// Convolution: by the direct kernels where they can, else as matrix products over columns of windows, a few images at a time so that the columns'
 // memory stays bounded. Floor: 2·n·o·oh·ow·(c/groups)·kh·kw FLOPs.
 
 #include "palimpsest/ops/conv.h"
@@ -61,12 +61,40 @@ Matrix weights_of(const ConvArgs& a, const Geometry& s, const void* data, int64_
   return {at(data, g * s.group_out * s.depth, a.dtype), a.dtype, s.group_out, s.depth, s.depth, 1, 0};
 }
 
+// Whether the direct kernels take it: stride 1, and a padding that the transposed one has too.
+bool is_direct(const Context& context, const ConvArgs& a) {
+  const Window& w = a.window;
+  return context.kernels.conv.direct != nullptr && a.c > 0 && w.stride_h == 1 && w.stride_w == 1 &&
+         w.padding_h <= w.dilation_h * (w.kernel_h - 1) && w.padding_w <= w.dilation_w * (w.kernel_w - 1);
+}
+
+DirectConvArgs direct_args(const ConvArgs& a) {
+  DirectConvArgs d{};
+  d.dtype = a.dtype;
+  d.n = a.n;
+  d.c = a.c;
+  d.h = a.h;
+  d.w = a.w;
+  d.o = a.o;
+  d.groups = a.groups;
+  d.window = a.window;
+  return d;
+}
+
 }  // namespace
 
 Status conv2d(Context& context, const ConvArgs& args, const void* x, const void* weight,
               const void* bias, void* y) {
   const Geometry s(args);
   if (args.n == 0 || s.output == 0) return {};
+  if (is_direct(context, args)) {
+    DirectConvArgs direct = direct_args(args);
+    direct.x = x;
+    direct.weight = weight;
+    direct.bias = bias;
+    direct.y = y;
+    return context.kernels.conv.direct(context, direct);
+  }
   const Workspace::Scope scope(context.workspace);
   void* columns = context.workspace.take_bytes(
       static_cast<size_t>(s.chunk * s.columns) * size_of(args.dtype));
@@ -91,6 +119,22 @@ Status conv2d(Context& context, const ConvArgs& args, const void* x, const void*
 Status conv2d_backward_data(Context& context, const ConvArgs& args, const void* dy,
                             const void* weight, void* dx) {
   const Geometry s(args);
+  if (is_direct(context, args) && args.n > 0 && s.output > 0 && s.image > 0) {
+    // A convolution of the outputs' gradient with the taps reversed.
+    const Window& w = args.window;
+    DirectConvArgs direct = direct_args(args);
+    direct.c = args.o;
+    direct.h = s.oh;
+    direct.w = s.ow;
+    direct.o = args.c;
+    direct.window.padding_h = w.dilation_h * (w.kernel_h - 1) - w.padding_h;
+    direct.window.padding_w = w.dilation_w * (w.kernel_w - 1) - w.padding_w;
+    direct.x = dy;
+    direct.weight = weight;
+    direct.transposed = true;
+    direct.y = dx;
+    return context.kernels.conv.direct(context, direct);
+  }
   const Workspace::Scope scope(context.workspace);
   void* columns = context.workspace.take_bytes(
       static_cast<size_t>(s.chunk * s.columns) * size_of(args.dtype));
@@ -114,6 +158,13 @@ Status conv2d_backward_weight(Context& context, const ConvArgs& args, const void
                               void* dweight) {
   const Geometry s(args);
   const int64_t size = args.o * s.depth;
+  if (is_direct(context, args) && args.n > 0 && s.output > 0 && size > 0) {
+    DirectConvArgs direct = direct_args(args);
+    direct.x = x;
+    direct.y = const_cast<void*>(dy);
+    direct.dweight = dweight;
+    return context.kernels.conv.direct_weight(context, direct);
+  }
   const Workspace::Scope scope(context.workspace);
   void* columns = context.workspace.take_bytes(
       static_cast<size_t>(s.chunk * s.columns) * size_of(args.dtype));

@@ -3,6 +3,7 @@
 // added to from two threads.
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -102,9 +103,40 @@ void each_window(Context& context, const ImageArgs& a, const Body& body) {
   });
 }
 
+// The largest of four pixels that lie two and two, and where it stands; the first of equals, NaN first.
+template <typename T>
+int64_t largest_of_square(const T* at, int64_t below) {
+  const int64_t places[] = {0, 1, below, below + 1};
+  int64_t best = 0;
+  for (int k = 1; k < 4; ++k) {
+    const T x = at[places[k]];
+    best = x > at[best] || (x != x && at[best] == at[best]) ? places[k] : best;
+  }
+  return best;
+}
+
 template <typename T>
 Status max_pool(Context& context, const PoolArgs& args) {
   const ImageArgs& a = args.image;
+  const Window& w = a.window;
+  if (w.kernel_h == 2 && w.kernel_w == 2 && w.stride_h == 2 && w.stride_w == 2 && w.padding_h == 0 &&
+      w.padding_w == 0) {
+    const int64_t oh = w.out_h(a.height), ow = w.out_w(a.width);
+    context.parallel(a.n * a.channels, [&](int64_t plane) {
+      const T* image = static_cast<const T*>(a.in) + plane * a.height * a.width;
+      T* out = static_cast<T*>(a.out) + plane * oh * ow;
+      int32_t* indices = args.indices + plane * oh * ow;
+      for (int64_t y = 0; y < oh; ++y) {
+        for (int64_t x = 0; x < ow; ++x, ++out, ++indices) {
+          const int64_t at = 2 * y * a.width + 2 * x;
+          const int64_t best = at + largest_of_square(image + at, a.width);
+          *out = image[best];
+          *indices = static_cast<int32_t>(best);
+        }
+      }
+    });
+    return {};
+  }
   each_window(context, a, [&](int64_t plane, int64_t out, int64_t y0, int64_t y1, int64_t x0, int64_t x1) {
     const T* image = static_cast<const T*>(a.in) + plane * a.height * a.width;
     int64_t best = y0 * a.width + x0;
@@ -125,11 +157,15 @@ Status max_pool_backward(Context& context, const PoolArgs& args) {
   const ImageArgs& a = args.image;
   const int64_t outputs = a.window.out_h(a.height) * a.window.out_w(a.width);
   const int64_t pixels = a.height * a.width;
-  for (int64_t i = 0; i < a.n * a.channels * outputs; ++i) {
-    if (args.indices[i] < 0 || args.indices[i] >= pixels) {
-      return {Code::argument, "an index of max pooling lies outside its image"};
+  std::atomic<bool> good{true};
+  context.parallel_chunks(a.n * a.channels * outputs, 65536, [&](int64_t begin, int64_t end) {
+    bool inside_all = true;
+    for (int64_t i = begin; i < end; ++i) {
+      inside_all = inside_all && args.indices[i] >= 0 && args.indices[i] < pixels;
     }
-  }
+    if (!inside_all) good.store(false, std::memory_order_relaxed);
+  });
+  if (!good) return {Code::argument, "an index of max pooling lies outside its image"};
   context.parallel(a.n * a.channels, [&](int64_t plane) {
     T* image = static_cast<T*>(a.out) + plane * pixels;
     std::fill_n(image, pixels, T(0));
@@ -184,6 +220,8 @@ void fill_conv_scalar(KernelTable& table) {
       .max_pool_backward = BY_DTYPE(max_pool_backward, PoolArgs, a.image.dtype),
       .avg_pool = BY_DTYPE(avg_pool, ImageArgs, a.dtype),
       .avg_pool_backward = BY_DTYPE(avg_pool_backward, ImageArgs, a.dtype),
+      .direct = nullptr,
+      .direct_weight = nullptr,
   };
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "cpu/gemm/driver.h"
+#include "cpu/simd/transpose.inl"
 
 namespace palimpsest::cpu::PALIMPSEST_LEVEL {
 namespace {
@@ -188,18 +189,6 @@ FinishLines<V> choose_lines(const Epilogue& e, int64_t row, int64_t col, int64_t
     if (e.d.dtype == DType::bf16) return choose_lines_to<V, kCols, true>(e);
   }
   return choose_lines_to<V, kCols, false>(e);
-}
-
-// A square of lanes, transposed through memory; a level may have something better beside its types.
-template <typename V>
-void transpose(V (&lines)[V::width]) {
-  typename V::Element from[V::width][V::width];
-  typename V::Element to[V::width][V::width];
-  for (int i = 0; i < V::width; ++i) lines[i].store(from[i]);
-  for (int i = 0; i < V::width; ++i) {
-    for (int j = 0; j < V::width; ++j) to[j][i] = from[i][j];
-  }
-  for (int i = 0; i < V::width; ++i) lines[i] = V::load(to[i]);
 }
 
 // D's upper triangle from a finished tile of the lower one: columns [first, last) of the tile.

@@ -40,6 +40,21 @@ struct PoolArgs {
   int32_t* indices;   // max pooling: where in its h·w plane each maximum stands (the first of equals)
 };
 
+// A convolution of stride 1 without columns in memory: x [n, c, h, w], y [n, o, oh, ow].
+struct DirectConvArgs {
+  DType dtype;
+  int64_t n, c, h, w, o, groups;
+  Window window;
+  const void* x;
+  // [o, c/groups, kernel]; or `transposed`, as the gradient of an input needs it: [c, o/groups, kernel]
+  // with the taps in reverse.
+  const void* weight;
+  bool transposed;
+  const void* bias;  // o values or null
+  void* y;
+  void* dweight;     // direct_weight: [o, c/groups, kernel] from x and y, the gradient
+};
+
 struct ConvKernels {
   // out[n][channels·kh·kw][oh·ow] ← windows of in, zero outside the image.
   Status (*im2col)(Context&, const ImageArgs&);
@@ -50,6 +65,9 @@ struct ConvKernels {
   // Divides by the whole window, padding included, as PyTorch does by default.
   Status (*avg_pool)(Context&, const ImageArgs&);
   Status (*avg_pool_backward)(Context&, const ImageArgs&);
+  // Null where a level has none: convolutions then go by way of columns.
+  Status (*direct)(Context&, const DirectConvArgs&);
+  Status (*direct_weight)(Context&, const DirectConvArgs&);
 };
 
 }  // namespace palimpsest
