@@ -13,4 +13,6 @@ export const experiments: Record<string, () => Promise<{ default: Experiment }>>
   opcm: () => import('./opcm.js'),
   pissa: () => import('./pissa.js'),
   spectra: () => import('./spectra.js'),
+  dst: () => import('./dst.js'),
+  psmt: () => import('./psmt.js'),
 }

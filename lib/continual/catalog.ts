@@ -40,6 +40,7 @@ export const strategies: Readonly<Record<string, (options: object) => Strategy>>
   gpm: (o) => new all.Gpm(o),
   coso: (o) => new all.CoSO(o),
   refresh: (o) => new all.Refresh(o),
+  dst: (o) => new all.Dst(o),
 }
 
 function named<T>(table: Readonly<Record<string, T>>, name: string, argument: string): T {

@@ -1,5 +1,6 @@
 /** Continual learning: scenarios, a trainer, strategies, metrics. */
 
+export { rotateImages } from '../data/rotate.js'
 export { scenarioNamed, scenarios, strategies, strategiesNamed } from './catalog.js'
 export {
   type AnyOptimizer,
@@ -35,7 +36,6 @@ export {
   tuneThenEvaluate,
 } from './protocol.js'
 export { sectionsOf } from './report.js'
-export { rotateImages } from './rotate.js'
 export {
   type Columns,
   classesOf,

@@ -12,13 +12,13 @@
  */
 
 import { type Dataset, subset } from '../data/dataset.js'
+import { rotateImages } from '../data/rotate.js'
 import { checkChoice, checkInteger, checkNumber, wrong } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import { Generator } from '../random/generator.js'
 import { gather } from '../tensor/indexing.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { rotateImages } from './rotate.js'
 
 export const settings = ['task', 'domain', 'class'] as const
 export type Setting = (typeof settings)[number]

@@ -1,5 +1,6 @@
 /** Data sets, and ways through them. */
 
+export { type Corruption, corrupt, corruptions } from './corruptions.js'
 export { type Batch, type BatchOptions, batches, type Dataset, subset } from './dataset.js'
 export { type Digits, digits } from './digits.js'
 export {

@@ -138,6 +138,7 @@ export interface Native {
   // optim.cpp
   optimizerStep: Binding
   optimizerStepAsync: AsyncBinding
+  fisher: Binding
   orthogonalize: Binding
   orthogonalizeAsync: AsyncBinding
   // probe.cpp

@@ -1,6 +1,6 @@
 /** Packed masks: one bit an entry. */
 
-import { begin, number, view } from '../engine/call.js'
+import { begin, flatView, number, view } from '../engine/call.js'
 import { wrong } from '../engine/check.js'
 import { ArgumentError, FormatError, ShapeError } from '../engine/errors.js'
 import { native } from '../engine/native.js'
@@ -250,4 +250,20 @@ export function checkMasks(masks: unknown, shapes: readonly Shape[]): (Mask | nu
     }
     return mask
   })
+}
+
+/**
+ * The compact vector of `to` (one value an entry that is on, in order) from that of `from`: entries in
+ * both are carried over, new ones are 0.
+ */
+export function carryCompact(from: Mask, compact: Float32Array, to: Mask): Float32Array {
+  const result = new Float32Array(to.count())
+  begin()
+  view(describeBits(from.bits))
+  flatView(0, 0, compact.length)
+  view(describeBits(to.bits))
+  flatView(0, 0, result.length)
+  number(to.size)
+  native.maskCarry(from.bits, compact, to.bits, result)
+  return result
 }

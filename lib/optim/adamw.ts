@@ -29,6 +29,7 @@ declare module './algorithm.js' {
 const adamw = register<AdamWOptions>({
   name: 'adamw',
   code: 1,
+  maskable: true,
   defaults: {
     lr: 1e-3,
     betas: [0.9, 0.999],

@@ -72,6 +72,8 @@ export interface Algorithm<Options extends CommonOptions> {
   /** Its place in kAlgorithms of native/addon/optim.cpp. */
   readonly code: number
   readonly defaults: Options
+  /** Whether parameters may have masks: every buffer then has the length of its mask's count. */
+  readonly maskable?: boolean
   /** Throws ArgumentError where an option is out of its range. */
   check(options: Options): void
   /** Throws where the rule cannot handle a shape. */

@@ -21,6 +21,7 @@ declare module './algorithm.js' {
 const lion = register<LionOptions>({
   name: 'lion',
   code: 2,
+  maskable: true,
   defaults: { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0, stateDtype: 'float32' },
   check(o) {
     checkBetas(o.betas)

@@ -3,8 +3,9 @@
 import { type AsyncOptions, runAsync } from '../engine/async.js'
 import { begin, flatView, number } from '../engine/call.js'
 import { checkChoice, checkInteger, wrong } from '../engine/check.js'
-import { ArgumentError, DTypeError, NumericalError, ShapeError } from '../engine/errors.js'
+import { ArgumentError, DTypeError, DeviceError, NumericalError, ShapeError } from '../engine/errors.js'
 import { type NativeBuffer, native } from '../engine/native.js'
+import { carryCompact, checkMasks, Mask } from '../masks/mask.js'
 import { dtypeCodes } from '../tensor/dtype.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { type Shape, sameShape, shownShape } from '../tensor/shape.js'
@@ -36,6 +37,12 @@ export interface WholeOptions {
   nonFinite?: NonFinite
   /** The norm that all gradients together are scaled down to; none by default. */
   maxGlobalGradNorm?: number | undefined
+  /**
+   * A mask a parameter, in order over all groups (null: none), for SGD, AdamW and Lion. What is off stays
+   * as it is, and state is kept for what is on alone: memory and time follow the density. `setMask`
+   * changes one later.
+   */
+  masks?: readonly (Mask | null)[]
 }
 
 /** Options of an optimizer: defaults of its groups, and of the whole. */
@@ -67,6 +74,8 @@ interface Slot {
   buffers: Record<string, State>
   /** Steps taken. */
   step: number
+  /** Where it is updated; everywhere if null. */
+  mask: Mask | null
 }
 
 interface Entry {
@@ -133,7 +142,7 @@ export class Optimizer<Options extends CommonOptions> {
     options: OptimizerOptions<Options>,
   ) {
     if (typeof options !== 'object' || options === null) wrong('options', 'an object', options)
-    const { nonFinite = 'skip', maxGlobalGradNorm, ...defaults } = options
+    const { nonFinite = 'skip', maxGlobalGradNorm, masks, ...defaults } = options
     this.#own = algorithm
     this.#defaults = defaults as Partial<Options>
     this.#nonFinite = checkChoice(nonFinite, 'nonFinite', ['throw', 'skip'])
@@ -142,6 +151,55 @@ export class Optimizer<Options extends CommonOptions> {
     const groups = groupsOf(params)
     const entries = groups.map((group, g) => this.#entry(group, `groups[${g}]`, 'params'))
     this.#adopt(entries)
+    if (masks !== undefined) {
+      const slots = this.#slots()
+      checkMasks(
+        masks,
+        slots.map(({ shape }) => shape),
+      ).forEach((mask, i) => {
+        this.setMask(i, mask)
+      })
+    }
+  }
+
+  #slots(): Slot[] {
+    return this.#entries.flatMap(({ slots }) => slots)
+  }
+
+  /**
+   * Lets a parameter be updated where `mask` is on alone (null: everywhere). State of entries that were
+   * and stay on is carried over; of those that are new it is zero; of the others it is dropped.
+   *
+   * @param parameter its number, in order over all groups, or itself
+   */
+  setMask(parameter: number | Parameter, mask: Mask | null): void {
+    this.#checkIdle()
+    const all = this.#entries.flatMap(({ algorithm, options, slots }) =>
+      slots.map((slot, i) => ({ algorithm, slot, given: options.params[i] })),
+    )
+    const found =
+      typeof parameter === 'number'
+        ? all[checkInteger(parameter, 'parameter', 0, all.length - 1)]
+        : all.find(({ given }) => given === parameter)
+    if (!found) wrong('parameter', 'a parameter of this optimizer', parameter)
+    const { algorithm, slot } = found as NonNullable<typeof found>
+    const [checked] = checkMasks([mask], [slot.shape])
+    if (checked && !algorithm.maskable) {
+      throw new ArgumentError(`${algorithm.name} takes no masks; SGD, AdamW and Lion do`)
+    }
+    if (checked && slot.view.device !== 'cpu') {
+      throw new DeviceError(`a parameter on '${slot.view.device}' takes no mask: masked steps run on the CPU`)
+    }
+    for (const [name, state] of Object.entries(slot.buffers)) {
+      const array = carried(state.toArray(), slot.shape, slot.mask, checked ?? null)
+      slot.buffers[name] = new State(array, slot.view.device)
+    }
+    slot.mask = checked ?? null
+  }
+
+  /** The masks of all parameters, in order over all groups. */
+  get masks(): (Mask | null)[] {
+    return this.#slots().map(({ mask }) => mask)
   }
 
   #entry(group: ParamGroup<Options> | OtherGroup, path: string, label: string): Entry {
@@ -273,7 +331,7 @@ export class Optimizer<Options extends CommonOptions> {
     const names = groups.map(({ algorithm, options, active }) => {
       const list: string[] = []
       for (const { slot } of active) {
-        const specs = Object.entries(algorithm.buffers(slot.shape, options))
+        const specs = Object.entries(algorithm.buffers(stateShape(slot), options))
         for (const [name, spec] of specs)
           slot.buffers[name] ??= new State(make(spec, options), slot.view.device)
         if (list.length === 0) list.push(...specs.map(([name]) => name))
@@ -289,13 +347,23 @@ export class Optimizer<Options extends CommonOptions> {
         flatView(dtypeCodes.float32, offset, slot.size)
       }
     }
+    const masked = groups.map(({ active }) => active.some(({ slot }) => slot.mask))
     number(
-      groups.reduce((n, { active }, i) => n + active.length * (1 + (names[i]?.length ?? 0)), 0),
+      groups.reduce(
+        (n, { active }, i) =>
+          n + active.length * ((masked[i] ? 2 : 1) + (names[i] as string[]).length),
+        0,
+      ),
     )
     groups.forEach(({ active }, i) => {
       for (const { slot } of active) {
         buffers.push(slot.view.buffer)
         flatView(dtypeCodes.float32, slot.view.offset, slot.size)
+      }
+      for (const { slot } of masked[i] ? active : []) {
+        const bits = slot.mask?.bits ?? new Uint8Array(0)
+        buffers.push(bits)
+        flatView(dtypeCodes.uint8, 0, bits.length)
       }
       for (const name of names[i] as string[]) {
         for (const { slot } of active) {
@@ -307,11 +375,12 @@ export class Optimizer<Options extends CommonOptions> {
     })
     number(this.maxGlobalGradNorm ?? Infinity)
     number(groups.length)
-    for (const { algorithm, options, active } of groups) {
+    for (const [i, { algorithm, options, active }] of groups.entries()) {
       number(algorithm.code)
       number(options.maxGradNorm ?? Infinity)
       number(active.length)
       number(dtypeCodes[options.stateDtype ?? 'float32'])
+      number(masked[i] as boolean)
       const members = active.map(({ slot }) => ({ shape: slot.shape, step: slot.step + 1 }))
       algorithm.write(options, members)
     }
@@ -342,8 +411,9 @@ export class Optimizer<Options extends CommonOptions> {
     return {
       kind: this.#own.name,
       state: this.#entries.flatMap(({ slots }) =>
-        slots.map(({ buffers, step }) => ({
+        slots.map(({ buffers, step, mask }) => ({
           step,
+          ...(mask && { mask: new Uint16Array(mask.bits.slice().buffer) }),
           ...Object.fromEntries(
             Object.entries(buffers).map(([name, state]) => [name, state.toArray()]),
           ),
@@ -382,7 +452,9 @@ export class Optimizer<Options extends CommonOptions> {
       const states = slots.map((slot) => {
         const entry = saved.state[at] as Record<string, StateArray | number>
         const buffers: Record<string, State> = {}
-        for (const [name, spec] of Object.entries(algorithm.buffers(slot.shape, live))) {
+        const mask = maskOf(entry['mask'], slot.shape, `state[${at}].mask`)
+        const shape = stateShape({ ...slot, mask })
+        for (const [name, spec] of Object.entries(algorithm.buffers(shape, live))) {
           const array = entry[name]
           if (array === undefined) continue
           const Type = dtypeOf(spec, live) === 'float32' ? Float32Array : Uint16Array
@@ -391,7 +463,7 @@ export class Optimizer<Options extends CommonOptions> {
           }
           buffers[name] = new State((array as StateArray).slice(), slot.view.device)
         }
-        return { buffers, step: checkInteger(entry['step'], `state[${at++}].step`, 0) }
+        return { buffers, mask, step: checkInteger(entry['step'], `state[${at++}].step`, 0) }
       })
       return { live: rest, states }
     })
@@ -427,7 +499,34 @@ function slotOf(parameter: Parameter, name: string): Slot {
   }
   const owner = parameter instanceof Tensor ? parameter : null
   owner?.keep()
-  return { view: x.detach().keep(), shape: x.shape, size: x.size, owner, buffers: {}, step: 0 }
+  return {
+    view: x.detach().keep(),
+    shape: x.shape,
+    size: x.size,
+    owner,
+    buffers: {},
+    step: 0,
+    mask: null,
+  }
+}
+
+/** The shape by which a rule measures its buffers: compact where there is a mask. */
+const stateShape = ({ mask, shape }: Slot): Shape => (mask ? [mask.count()] : shape)
+
+/** A saved mask: its bits as 16-bit words. */
+function maskOf(saved: unknown, shape: Shape, name: string): Mask | null {
+  if (saved === undefined) return null
+  if (!(saved instanceof Uint16Array)) wrong(name, 'a Uint16Array', saved)
+  return new Mask(shape, new Uint8Array((saved as Uint16Array).slice().buffer))
+}
+
+/** State of one mask's entries as that of another's. */
+function carried(array: StateArray, shape: Shape, from: Mask | null, to: Mask | null): StateArray {
+  if (from === to) return array
+  const [before, after] = [from ?? Mask.full(shape), to ?? Mask.full(shape)]
+  if (array instanceof Float32Array) return carryCompact(before, array, after)
+  // 16-bit patterns are whole numbers, which float32 holds exactly.
+  return Uint16Array.from(carryCompact(before, Float32Array.from(array), after))
 }
 
 /** The memory of a gradient; a dense float32 copy where it is not that already. */

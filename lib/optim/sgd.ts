@@ -28,6 +28,7 @@ declare module './algorithm.js' {
 const sgd = register<SgdOptions>({
   name: 'sgd',
   code: 0,
+  maskable: true,
   defaults: {
     lr: 1e-3,
     momentum: 0,

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "addon/bindings.h"
+#include "addon/masks.h"
 #include "palimpsest/ops/dion.h"
 #include "palimpsest/ops/muon.h"
 #include "palimpsest/ops/optimizer.h"
@@ -55,7 +56,19 @@ class Group {
       check(grads[grad], "grads", DType::f32, grads[grad].size());
       gradients.push_back({grads[grad].size(), grads[grad].as<const float>()});
     }
-    for (size_t i = 0; i < count; ++i) parameters.push_back(next<float>(i, DType::f32));
+    for (size_t i = 0; i < count; ++i) {
+      parameters.push_back(static_cast<float*>(take(DType::f32, gradients[i].n).data));
+    }
+    masked = call.flag();
+    for (size_t i = 0; i < count; ++i) {
+      lengths.push_back(gradients[i].n);
+      if (!masked) continue;
+      // No bytes: this parameter has no mask.
+      const View& view = any();
+      if (view.size() == 0) continue;
+      gradients[i].mask = mask_of(view, "masks", gradients[i].n);
+      lengths[i] = count_bits(gradients[i].mask, gradients[i].n);
+    }
   }
 
   // One state buffer a parameter, as long as it.
@@ -70,8 +83,7 @@ class Group {
   }
   // A buffer of its own length.
   View take(DType dtype, int64_t length) {
-    if (buffer_ >= buffers_.size()) refuse(Code::shape, "'buffers' has too few entries");
-    const View& view = buffers_[buffer_++];
+    const View& view = any();
     check(view, "buffers", dtype, length);
     return view;
   }
@@ -81,8 +93,15 @@ class Group {
   DType state;
   std::vector<GradientTensor> gradients;
   std::vector<float*> parameters;
+  // Whether a parameter has a mask, and how many values each one's state holds.
+  bool masked = false;
+  std::vector<int64_t> lengths;
 
  private:
+  const View& any() {
+    if (buffer_ >= buffers_.size()) refuse(Code::shape, "'buffers' has too few entries");
+    return buffers_[buffer_++];
+  }
   static void check(const View& view, const char* name, DType dtype, int64_t length) {
     if (view.dtype != dtype || !view.contiguous() || view.size() != length) {
       refuse(Code::shape, std::string("'") + name + "' must hold " + std::to_string(length) +
@@ -91,7 +110,7 @@ class Group {
   }
   template <typename T>
   T* next(size_t i, DType dtype) {
-    return static_cast<T*>(take(dtype, gradients[i].n).data);
+    return static_cast<T*>(take(dtype, lengths[i]).data);
   }
 
   Call& call_;
@@ -112,8 +131,8 @@ Step sgd(Call& call, Group& group) {
   const auto buffers = group.states_if(args.momentum != 0);
   std::vector<SgdTensor> list;
   for (size_t i = 0; i < group.count; ++i) {
-    const auto& [n, g] = group.gradients[i];
-    list.push_back({n, group.parameters[i], g, buffers[i], group.step()});
+    const auto& [n, g, mask] = group.gradients[i];
+    list.push_back({n, group.parameters[i], g, buffers[i], group.step(), mask});
   }
   return [args, list](Context& context, double scale) mutable -> Status {
     args.grad_scale = scale;
@@ -139,8 +158,8 @@ Step adamw(Call& call, Group& group) {
   const auto v_max = group.states_if(amsgrad);
   std::vector<AdamWTensor> list;
   for (size_t i = 0; i < group.count; ++i) {
-    const auto& [n, g] = group.gradients[i];
-    list.push_back({n, group.parameters[i], g, m[i], v[i], v_max[i], group.step()});
+    const auto& [n, g, mask] = group.gradients[i];
+    list.push_back({n, group.parameters[i], g, m[i], v[i], v_max[i], group.step(), mask});
   }
   return [args, list](Context& context, double scale) mutable -> Status {
     args.grad_scale = scale;
@@ -160,8 +179,8 @@ Step lion(Call& call, Group& group) {
   const auto m = group.states();
   std::vector<LionTensor> list;
   for (size_t i = 0; i < group.count; ++i) {
-    const auto& [n, g] = group.gradients[i];
-    list.push_back({n, group.parameters[i], g, m[i], group.step()});
+    const auto& [n, g, mask] = group.gradients[i];
+    list.push_back({n, group.parameters[i], g, m[i], group.step(), mask});
   }
   return [args, list](Context& context, double scale) mutable -> Status {
     args.grad_scale = scale;
@@ -271,12 +290,38 @@ auto step(Call& call) {
     OptimizerGroup made;
     made.max_norm = call.number();
     Group group(call, grads, buffers, grad, buffer);
+    constexpr int64_t kMaskable = 3;  // sgd, adamw, lion
+    if (group.masked && algorithm >= kMaskable) refuse(Code::argument, "this rule takes no masks");
     made.step = kAlgorithms[algorithm](call, group);
     made.gradients = std::move(group.gradients);
     groups.push_back(std::move(made));
   }
   return [groups, max_norm, norm](Context& context) {
     return optimizer_step(context, groups, max_norm, *norm);
+  };
+}
+
+// fisher(values, grads) over lists: a gradient may hold several, one after the other; then keep, fresh
+auto fisher(Call& call) {
+  const auto values = call.views("values", Access::update);
+  const auto grads = call.views("grads", Access::read);
+  if (grads.size() != values.size()) refuse(Code::shape, "'grads' must have one entry a tensor");
+  std::vector<FisherArgs> list;
+  const double keep = call.number();
+  const double fresh = call.number();
+  for (size_t i = 0; i < values.size(); ++i) {
+    const View& f = values[i];
+    const View& g = grads[i];
+    if (f.dtype != DType::f32 || g.dtype != DType::f32 || !f.contiguous() || !g.contiguous()) {
+      refuse(Code::dtype, "'values' and 'grads' must be contiguous float32");
+    }
+    if (f.size() == 0) continue;
+    if (g.size() % f.size() != 0) refuse(Code::shape, "'grads' must hold whole gradients");
+    list.push_back({f.size(), g.size() / f.size(), g.as<const float>(), f.as<float>(), keep, fresh});
+  }
+  return [list](Context& context) -> Status {
+    for (const FisherArgs& args : list) context.kernels.optim.fisher(context, args);
+    return {};
   };
 }
 
@@ -318,6 +363,7 @@ auto orthogonalize(Call& call) {
 
 void register_optim(Exports& exports) {
   exports.add_with_async<step>("optimizerStep");
+  exports.add<fisher>("fisher");
   exports.add_with_async<orthogonalize>("orthogonalize");
 }
 

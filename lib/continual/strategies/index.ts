@@ -3,6 +3,7 @@
 export { AGem, type AGemOptions, projectConflict } from './a-gem.js'
 export { CoSO, type CoSOOptions } from './coso.js'
 export { DerPlusPlus, type DerPlusPlusOptions } from './der-plus-plus.js'
+export { Dst, type DstOptions } from './dst.js'
 export { Er, type ErOptions } from './er.js'
 export { Ewc, type EwcOptions } from './ewc.js'
 export { Gpm, type GpmOptions } from './gpm.js'

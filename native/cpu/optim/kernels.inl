@@ -4,6 +4,7 @@
 
 #include <bit>
 
+#include "cpu/masks/bits.inl"
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
 
@@ -196,8 +197,65 @@ void momentum_piece(const MomentumArgs& a, const MomentumTensor& t, uint32_t see
   }
 }
 
+// Steps the masked tensors of a list: body(tensor over a block's entries that are on, side by side in
+// L1, number of the first of them, seed), then puts their parameters back.
+template <typename Tensor, typename Body>
+void over_masked(Context& context, const Tensor* list, int64_t count, const Body& body) {
+  for (int64_t i = 0; i < count; ++i) {
+    const Tensor& t = list[i];
+    if (t.mask == nullptr) continue;
+    for_mask_blocks(context, t.n, t.mask,
+                    [&](int64_t first, int64_t, const uint64_t* words, int64_t length, int64_t start) {
+                      alignas(64) float p[kMaskBlock];
+                      alignas(64) float g[kMaskBlock];
+                      Tensor own = t;
+                      own.n = gather_bits(t.p + first, words, length, p);
+                      gather_bits(t.g + first, words, length, g);
+                      own.p = p;
+                      own.g = g;
+                      body(own, start, seed_of(t.step, i) + static_cast<uint32_t>(start) * 0x9E3779B1u);
+                      scatter_bits(t.p + first, words, length, p);
+                    });
+  }
+}
+
+template <typename State>
+void* offset(void* state, int64_t start) {
+  return state == nullptr ? nullptr : static_cast<State*>(state) + start;
+}
+
+template <typename State>
+void sgd_masked(Context& context, const SgdArgs& a, const SgdTensor* list, int64_t count) {
+  over_masked(context, list, count, [&](SgdTensor& own, int64_t start, uint32_t seed) {
+    own.buffer = offset<State>(own.buffer, start);
+    sgd_piece<State>(a, own, seed, 0, own.n);
+  });
+}
+
+template <typename State>
+void adamw_masked(Context& context, const AdamWArgs& a, const AdamWTensor* list, int64_t count) {
+  over_masked(context, list, count, [&](AdamWTensor& own, int64_t start, uint32_t seed) {
+    own.m = offset<State>(own.m, start);
+    own.v = offset<State>(own.v, start);
+    own.v_max = offset<State>(own.v_max, start);
+    own.v_max != nullptr ? adamw_piece<State, true>(a, own, seed, 0, own.n)
+                         : adamw_piece<State, false>(a, own, seed, 0, own.n);
+  });
+}
+
+template <typename State>
+void lion_masked(Context& context, const LionArgs& a, const LionTensor* list, int64_t count) {
+  over_masked(context, list, count, [&](LionTensor& own, int64_t start, uint32_t seed) {
+    own.m = offset<State>(own.m, start);
+    lion_piece<State>(a, own, seed, 0, own.n);
+  });
+}
+
 void sgd(Context& context, const SgdArgs& a, const SgdTensor* list, int64_t count) {
+  a.state == DType::bf16 ? sgd_masked<BFloat16>(context, a, list, count)
+                         : sgd_masked<float>(context, a, list, count);
   over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+    if (list[i].mask != nullptr) return;
     const uint32_t seed = seed_of(list[i].step, i);
     a.state == DType::bf16 ? sgd_piece<BFloat16>(a, list[i], seed, begin, end)
                            : sgd_piece<float>(a, list[i], seed, begin, end);
@@ -205,7 +263,10 @@ void sgd(Context& context, const SgdArgs& a, const SgdTensor* list, int64_t coun
 }
 
 void adamw(Context& context, const AdamWArgs& a, const AdamWTensor* list, int64_t count) {
+  a.state == DType::bf16 ? adamw_masked<BFloat16>(context, a, list, count)
+                         : adamw_masked<float>(context, a, list, count);
   over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+    if (list[i].mask != nullptr) return;
     const uint32_t seed = seed_of(list[i].step, i);
     const bool half = a.state == DType::bf16;
     if (list[i].v_max != nullptr) {
@@ -219,7 +280,10 @@ void adamw(Context& context, const AdamWArgs& a, const AdamWTensor* list, int64_
 }
 
 void lion(Context& context, const LionArgs& a, const LionTensor* list, int64_t count) {
+  a.state == DType::bf16 ? lion_masked<BFloat16>(context, a, list, count)
+                         : lion_masked<float>(context, a, list, count);
   over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+    if (list[i].mask != nullptr) return;
     const uint32_t seed = seed_of(list[i].step, i);
     a.state == DType::bf16 ? lion_piece<BFloat16>(a, list[i], seed, begin, end)
                            : lion_piece<float>(a, list[i], seed, begin, end);
@@ -318,12 +382,49 @@ void sum_of_squares(Context& context, const GradientTensor* list, int64_t count,
   for (int64_t i = 0; i < count; ++i) first[i + 1] = first[i] + (list[i].n + kGrain - 1) / kGrain;
   auto* parts = context.workspace.take<double>(first[count]);
   over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
-    parts[first[i] + begin / kGrain] = squares_of(list[i].g + begin, end - begin);
+    double& part = parts[first[i] + begin / kGrain];
+    part = 0;
+    if (list[i].mask == nullptr) {
+      part = squares_of(list[i].g + begin, end - begin);
+      return;
+    }
+    for (int64_t at = begin; at < end; at += kMaskBlock) {
+      alignas(64) float g[kMaskBlock];
+      const int64_t entries = end - at < kMaskBlock ? end - at : kMaskBlock;
+      part += squares_of(
+          g, gather_bits(list[i].g + at, list[i].mask + at / 64, mask_words(entries), g));
+    }
   });
   for (int64_t i = 0; i < count; ++i) {
     squares[i] = 0;
     for (int64_t k = first[i]; k < first[i + 1]; ++k) squares[i] += parts[k];
   }
+}
+
+void fisher(Context& context, const FisherArgs& a) {
+  const auto keep = static_cast<float>(a.keep);
+  const auto fresh = static_cast<float>(a.fresh);
+  context.parallel_chunks(a.n, kGrain, [&](int64_t begin, int64_t end) {
+    float* f = a.f;
+    if (a.samples == 1) {
+      const float* g = a.g;
+#pragma GCC ivdep
+      for (int64_t i = begin; i < end; ++i) f[i] = keep * f[i] + fresh * (g[i] * g[i]);
+      return;
+    }
+    constexpr int64_t kBlock = 1024;
+    for (int64_t at = begin; at < end; at += kBlock) {
+      const int64_t n = end - at < kBlock ? end - at : kBlock;
+      alignas(64) float sums[kBlock] = {};
+      for (int64_t s = 0; s < a.samples; ++s) {
+        const float* g = a.g + s * a.n + at;
+#pragma GCC ivdep
+        for (int64_t i = 0; i < n; ++i) sums[i] += g[i] * g[i];
+      }
+#pragma GCC ivdep
+      for (int64_t i = 0; i < n; ++i) f[at + i] = keep * f[at + i] + fresh * sums[i];
+    }
+  });
 }
 
 }  // namespace
@@ -342,7 +443,8 @@ void PALIMPSEST_JOIN(fill_optim_, PALIMPSEST_LEVEL)(KernelTable& table) {
                  .momentum = momentum,
                  .decayed_update = decayed_update,
                  .neuron_factors = neuron_factors,
-                 .sum_of_squares = sum_of_squares};
+                 .sum_of_squares = sum_of_squares,
+                 .fisher = fisher};
 }
 
 }  // namespace palimpsest::cpu

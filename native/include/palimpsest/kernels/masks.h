@@ -13,6 +13,9 @@ class Context;
 
 constexpr int64_t mask_words(int64_t entries) { return (entries + 63) / 64; }
 
+// For the few places that must know before a kernel runs; kernels count on all threads.
+int64_t count_bits(const uint64_t* mask, int64_t entries);
+
 enum class MaskLogic : uint8_t { conjunction, disjunction, exclusive, difference, complement };
 
 // out = a op b over `n` entries; `difference` is a and not b, `complement` not a (b is null). `out` may

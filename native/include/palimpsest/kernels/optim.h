@@ -3,6 +3,10 @@
 //
 // State (momenta, second moments) is f32, or bf16 rounded stochastically: an average that moves by
 // less than half of bf16's last place in a step (β₂ = 0.999) would otherwise stand still.
+//
+// A tensor with a mask (kernels/masks.h) is stepped where its bits are on and stays as it is elsewhere;
+// its state is compact: one value an entry that is on. Only what is on is computed, and of parameters
+// and gradients only the lines that hold such an entry move.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +26,7 @@ struct SgdTensor {
   const float* g;
   void* buffer;  // null where momentum is 0
   int64_t step;  // from 1
+  const uint64_t* mask = nullptr;
 };
 struct SgdArgs {
   DType state;
@@ -39,6 +44,7 @@ struct AdamWTensor {
   void* v;
   void* v_max;   // amsgrad's, or null
   int64_t step;  // t, from 1
+  const uint64_t* mask = nullptr;
 };
 struct AdamWArgs {
   DType state;
@@ -53,6 +59,7 @@ struct LionTensor {
   const float* g;
   void* m;
   int64_t step;
+  const uint64_t* mask = nullptr;
 };
 struct LionArgs {
   DType state;
@@ -101,6 +108,16 @@ struct NeuronFactorArgs {
 struct GradientTensor {
   int64_t n;
   const float* g;
+  const uint64_t* mask = nullptr;
+};
+
+// The running diagonal of Fisher information: f ← keep·f + fresh·Σ g², over `samples` gradients of n
+// entries, one after the other.
+struct FisherArgs {
+  int64_t n, samples;
+  const float* g;
+  float* f;
+  double keep, fresh;
 };
 
 struct OptimKernels {
@@ -113,6 +130,7 @@ struct OptimKernels {
   // squares[i] = Σg², summed in f64: NaN or Inf exactly where the gradient holds one. The lists and
   // `squares` are the host's.
   void (*sum_of_squares)(Context&, const GradientTensor* list, int64_t count, double* squares);
+  void (*fisher)(Context&, const FisherArgs&);
 };
 
 }  // namespace palimpsest

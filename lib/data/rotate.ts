@@ -1,12 +1,12 @@
 /** Turning images about their middle. */
 
-import type { Dataset } from '../data/dataset.js'
 import { ShapeError } from '../engine/errors.js'
 import { scope, Tensor } from '../tensor/index.js'
 import { gather } from '../tensor/indexing.js'
+import type { Dataset } from './dataset.js'
 
 /** Height and width of images given as [h, w], [1, h, w] or a flat square. */
-function extents(shape: readonly number[]): [height: number, width: number] {
+export function extents(shape: readonly number[]): [height: number, width: number] {
   const size = shape.reduce((a, b) => a * b, 1)
   const side = Math.sqrt(size)
   if (shape.length === 1 && Number.isInteger(side)) return [side, side]

@@ -1,0 +1,3 @@
+/** Adapting models online, without labels. */
+
+export { Psmt, type PsmtOptions, type PsmtStep } from './psmt.js'
