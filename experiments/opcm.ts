@@ -3,8 +3,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { rotateImages } from '../lib/continual/rotate.js'
 import { batches, type Dataset, digits, subset } from '../lib/data/index.js'
+import { rotateImages } from '../lib/data/rotate.js'
 import { AbortError } from '../lib/engine/errors.js'
 import { loadSafetensors, saveSafetensors } from '../lib/io/index.js'
 import {

@@ -1,7 +1,7 @@
 /** PiSSA beside LoRA and full fine-tuning: upright digits are known, turned ones are to be learned. */
 
-import { rotateImages } from '../lib/continual/rotate.js'
 import { batches, type Dataset, digits, subset } from '../lib/data/index.js'
+import { rotateImages } from '../lib/data/rotate.js'
 import { AbortError } from '../lib/engine/errors.js'
 import * as nn from '../lib/nn/index.js'
 import { AdamW } from '../lib/optim/index.js'

@@ -3,7 +3,13 @@
 import { type AsyncOptions, runAsync } from '../engine/async.js'
 import { begin, flatView, number } from '../engine/call.js'
 import { checkChoice, checkInteger, wrong } from '../engine/check.js'
-import { ArgumentError, DTypeError, DeviceError, NumericalError, ShapeError } from '../engine/errors.js'
+import {
+  ArgumentError,
+  DeviceError,
+  DTypeError,
+  NumericalError,
+  ShapeError,
+} from '../engine/errors.js'
 import { type NativeBuffer, native } from '../engine/native.js'
 import { carryCompact, checkMasks, Mask } from '../masks/mask.js'
 import { dtypeCodes } from '../tensor/dtype.js'
@@ -188,7 +194,9 @@ export class Optimizer<Options extends CommonOptions> {
       throw new ArgumentError(`${algorithm.name} takes no masks; SGD, AdamW and Lion do`)
     }
     if (checked && slot.view.device !== 'cpu') {
-      throw new DeviceError(`a parameter on '${slot.view.device}' takes no mask: masked steps run on the CPU`)
+      throw new DeviceError(
+        `a parameter on '${slot.view.device}' takes no mask: masked steps run on the CPU`,
+      )
     }
     for (const [name, state] of Object.entries(slot.buffers)) {
       const array = carried(state.toArray(), slot.shape, slot.mask, checked ?? null)
@@ -453,6 +461,7 @@ export class Optimizer<Options extends CommonOptions> {
         const entry = saved.state[at] as Record<string, StateArray | number>
         const buffers: Record<string, State> = {}
         const mask = maskOf(entry['mask'], slot.shape, `state[${at}].mask`)
+        if (mask) checkMaskable(algorithm, slot)
         const shape = stateShape({ ...slot, mask })
         for (const [name, spec] of Object.entries(algorithm.buffers(shape, live))) {
           const array = entry[name]
@@ -512,6 +521,16 @@ function slotOf(parameter: Parameter, name: string): Slot {
 
 /** The shape by which a rule measures its buffers: compact where there is a mask. */
 const stateShape = ({ mask, shape }: Slot): Shape => (mask ? [mask.count()] : shape)
+
+/** Throws where a parameter cannot have a mask. */
+function checkMaskable({ name, maskable }: Algorithm<CommonOptions>, { view }: Slot): void {
+  if (!maskable) throw new ArgumentError(`${name} takes no masks; SGD, AdamW and Lion do`)
+  if (view.device !== 'cpu') {
+    throw new DeviceError(
+      `a parameter on '${view.device}' takes no mask: masked steps run on the CPU`,
+    )
+  }
+}
 
 /** A saved mask: its bits as 16-bit words. */
 function maskOf(saved: unknown, shape: Shape, name: string): Mask | null {
