@@ -4,7 +4,8 @@
  *
  * Sources: ContinualAI/continual-learning-baselines (README and experiments/); van de Ven & Tolias,
  * arXiv 1904.07734, table of split MNIST, with GMvandeVen/continual-learning's settings; Buzzega et al.,
- * arXiv 2004.07211, table of P-MNIST and R-MNIST, with Mammoth's settings (buffer 200, 20 tasks).
+ * arXiv 2004.07211, table of P-MNIST and R-MNIST, with Mammoth's settings (buffer 200, 20 tasks). The
+ * last one's figures, and van de Ven's EWC, were taken at second hand: check them before citing.
  */
 
 import {
