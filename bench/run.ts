@@ -16,8 +16,8 @@ export const peerNames = [...pythonPeers, 'tfjs-wasm', 'jax-js'] as const
 
 /** What to run. */
 export interface BenchOptions {
-  /** Rows whose name contains this. */
-  filter?: string
+  /** Rows whose name contains one of these, or is one of these; all by default. */
+  filters?: readonly string[]
   /** Peers by name; all by default. */
   peers?: readonly string[]
   /** Few rounds of the small rows: shows that it runs. */
@@ -81,9 +81,11 @@ async function measure(row: Row, peers: readonly Peer[], quick: boolean, rate: n
 /** Measures the machine, then every row that the filter names. */
 export async function runBench(options: BenchOptions = {}): Promise<BenchDocument> {
   const wanted = (name: string) => options.peers?.some((p) => name.startsWith(p)) ?? true
-  const chosen = rows.filter(
-    ([name]) => name.includes(options.filter ?? '') && !(options.quick && /\d{4}/.test(name)),
-  )
+  const names = new Set(rows.map(([name]) => name))
+  const filters = options.filters ?? []
+  const fits = (name: string) =>
+    filters.length === 0 || filters.some((f) => (names.has(f) ? name === f : name.includes(f)))
+  const chosen = rows.filter(([name]) => fits(name) && !(options.quick && /\d{4}/.test(name)))
   const limits = measureLimits(options.quick ?? false)
   const peers: Peer[] = [
     ...(pythonPeers.some(wanted) ? startPython(threads()) : []),

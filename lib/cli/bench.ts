@@ -30,8 +30,8 @@ function readDocument(path: string): BenchDocument {
   throw new FormatError(`'compare': ${path} is no result of 'palimpsest bench --out'`)
 }
 
-/** Runs the rows whose name contains `filter`; returns the exit status. */
-export async function bench(filter: string, options: BenchCommand): Promise<number> {
+/** Runs the rows that the filters name; returns the exit status. */
+export async function bench(filters: string[], options: BenchCommand): Promise<number> {
   const peers = options.peers?.split(',').map((name) => name.trim())
   for (const name of peers ?? []) {
     if (name && !peerNames.some((known) => known.startsWith(name))) {
@@ -43,7 +43,7 @@ export async function bench(filter: string, options: BenchCommand): Promise<numb
   const before = options.compare ? readDocument(options.compare) : null
   const bar = process.stderr.isTTY ? new SingleBar({ format: '{bar} {value}/{total} {row}' }) : null
   const document = await runBench({
-    filter,
+    filters,
     ...(peers ? { peers: peers.filter(Boolean) } : {}),
     quick: options.quick ?? false,
     onRow: (row, index, total) =>
@@ -51,7 +51,7 @@ export async function bench(filter: string, options: BenchCommand): Promise<numb
   })
   bar?.stop()
   if (document.results.length === 0) {
-    throw new ArgumentError(`no row's name contains '${filter}'`)
+    throw new ArgumentError(`no row's name contains ${filters.map((f) => `'${f}'`).join(' or ')}`)
   }
   const text = JSON.stringify(document, null, 1)
   if (options.out) {

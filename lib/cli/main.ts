@@ -45,7 +45,7 @@ program
 program
   .command('bench')
   .description('run the microbenchmarks beside their peers')
-  .argument('[filter]', "rows whose name contains this, such as 'orthogonalize'", '')
+  .argument('[filters...]', "rows whose name contains one of these, such as 'orthogonalize'")
   .option(
     '--peers <list>',
     'torch, sklearn, numpy, openblas, peft, tfjs, jax; all that are there by default',
@@ -55,9 +55,9 @@ program
   .option('--html <file>', 'write a page with pictures')
   .option('--out <file>', 'write the JSON document to a file')
   .option('--json', 'print one JSON document')
-  .action(async (filter, options) => {
+  .action(async (filters, options) => {
     const { bench } = await import('./bench.js')
-    process.exitCode = await bench(filter, options)
+    process.exitCode = await bench(filters, options)
   })
 
 program
