@@ -2,6 +2,7 @@
 
 import { rows as continual } from './continual.js'
 import { rows as decompositions } from './decompositions.js'
+import { rows as fisher } from './fisher.js'
 import { rows as masks } from './masks.js'
 import { rows as matmul } from './matmul.js'
 import { rows as networks } from './networks.js'
@@ -22,6 +23,7 @@ export const rows: RowMaker[] = [
   ...random,
   ...selection,
   ...masks,
+  ...fisher,
   ...svd,
   ...decompositions,
   ...subspace,

@@ -7,12 +7,13 @@
 
 import { wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
+import { binaryInto } from '../tensor/elementwise.js'
 import { scope } from '../tensor/scope.js'
 import { shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 import { ancestors, grad } from './backward.js'
 import * as ops from './ops/index.js'
-import { finish } from './ops/samples.js'
+import { finish, NotPerSample } from './ops/samples.js'
 import { type Node, withRecording } from './tape.js'
 
 /** A module, or anything else with named parameters. */
@@ -81,8 +82,8 @@ function collect(losses: Tensor, parameters: ReadonlySet<Tensor>): Map<Tensor, U
       if (!input || !result || skipped.includes(input)) return
       if (input.node) add(grads, input, result)
       else if (parameters.has(input)) {
-        throw new ArgumentError(
-          `per-sample gradients: a parameter of shape ${shownShape(input.shape)} is used by an operation with a result of shape ${shownShape(tensor.shape)} that does not know them`,
+        throw new NotPerSample(
+          `a parameter of shape ${shownShape(input.shape)} is used by an operation with a result of shape ${shownShape(tensor.shape)} that does not know them`,
         )
       }
     })
@@ -120,11 +121,9 @@ function each(
   return withRecording(false, () =>
     scope(() => {
       if (samples === 1) {
-        const grads = grad(
-          ops.reshape(losses, []),
-          wanted.map(([, x]) => x),
-          { retainGraph: true },
-        )
+        const gradOutput = ops.fullLike(losses, 1)
+        const inputs = wanted.map(([, x]) => x)
+        const grads = grad(losses, inputs, { gradOutput, retainGraph: true })
         return Object.fromEntries(
           wanted.map(([name], i) => [name, finish(ops.unsqueeze(grads[i] as Tensor, 0), squared)]),
         )
@@ -177,3 +176,64 @@ export const perSampleSquares = (
   source: WithParameters | readonly Tensor[],
   losses: Tensor,
 ): Record<string, Tensor> => each(source, losses, true)
+
+/** At most this many samples share a pass in summedSquares(). */
+const passSamples = 128
+
+/** The losses of samples [begin, end), computed anew. */
+export type LossesOf = (begin: number, end: number) => Tensor
+
+/**
+ * How many samples may share a pass over a model: 128, or 1 where a layer has no rule or where the squares
+ * of the first two samples are not the sums of each one's own. That is so where something mixes samples or
+ * does not keep them along the first axis (time in front, say), which the graph alone does not tell.
+ */
+export function samplesTogether(
+  parameters: readonly Tensor[],
+  samples: number,
+  losses: LossesOf,
+): number {
+  if (samples < 2) return 1
+  return scope(() => {
+    const of = (begin: number, end: number) => perSampleSquares(parameters, losses(begin, end))
+    try {
+      const both = of(0, 2)
+      const [first, second] = [of(0, 1), of(1, 2)]
+      const same = parameters.every((x, i) => {
+        if (!x.requiresGrad) return true
+        const sum = ops.add(first[i] as Tensor, second[i] as Tensor)
+        const apart = ops.norm(ops.sub(sum, both[i] as Tensor)).item()
+        return apart <= 1e-3 * ops.norm(sum).item()
+      })
+      return same ? passSamples : 1
+    } catch (error) {
+      if (error instanceof NotPerSample) return 1
+      throw error
+    }
+  })
+}
+
+/**
+ * The sum over samples of their squared gradients, one tensor a parameter, in order: perSampleSquares() of
+ * `together` samples a pass (samplesTogether), so that memory does not grow with their number.
+ */
+export const summedSquares = (
+  parameters: readonly Tensor[],
+  samples: number,
+  together: number,
+  losses: LossesOf,
+): Tensor[] =>
+  scope(() => {
+    const sums = parameters.map((x) => ops.filled(x.shape, 0, x))
+    for (let begin = 0; begin < samples; begin += together) {
+      scope(() => {
+        const end = Math.min(samples, begin + together)
+        const squares = perSampleSquares(parameters, losses(begin, end))
+        sums.forEach((sum, i) => {
+          const more = squares[i]
+          if (more) binaryInto('add', sum, more, sum)
+        })
+      })
+    }
+    return sums
+  })

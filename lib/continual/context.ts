@@ -112,18 +112,24 @@ export class Context {
   }
 
   /**
-   * Mean cross-entropy of rows, each over the outputs that it trains.
+   * Cross-entropy of rows, each over the outputs that it trains: their mean, or with the reduction 'none'
+   * every row's own.
    *
    * @param logits [n, outputs]
    * @param targets int32 [n], output columns
    * @param tasks a task label a row
    */
-  classify(logits: Tensor, { targets, tasks }: Pick<Batch, 'targets' | 'tasks'>): Tensor {
+  classify(
+    logits: Tensor,
+    { targets, tasks }: Pick<Batch, 'targets' | 'tasks'>,
+    reduction: 'mean' | 'none' = 'mean',
+  ): Tensor {
     const heads = [...new Set(tasks)].map((task) => this.trainColumns(task))
     const [from, to] = heads[0] as Columns
     if (heads.every((head) => head[0] === from && head[1] === to)) {
-      if (from === 0 && to === logits.shape[1]) return crossEntropy(logits, targets)
-      return crossEntropy(columnsOf(logits, [from, to]), from === 0 ? targets : targets.sub(from))
+      if (from === 0 && to === logits.shape[1]) return crossEntropy(logits, targets, { reduction })
+      const goal = from === 0 ? targets : targets.sub(from)
+      return crossEntropy(columnsOf(logits, [from, to]), goal, { reduction })
     }
     // Rows of several heads: outputs of others are out of the sum.
     const [n, outputs] = logits.shape as [number, number]
@@ -134,7 +140,7 @@ export class Context {
       inside.fill(1, row * outputs + a, row * outputs + b)
     })
     const mask = Tensor.from({ data: inside, shape: [n, outputs], dtype: 'bool' })
-    return crossEntropy(where(mask, logits, -1e9), targets)
+    return crossEntropy(where(mask, logits, -1e9), targets, { reduction })
   }
 }
 

@@ -1,5 +1,6 @@
 /** How much parameters matter for what was learned, measured by gradients on the experience's data. */
 
+import { type LossesOf, samplesTogether, summedSquares } from '../autograd/per-sample.js'
 import { checkChoice, checkInteger } from '../engine/check.js'
 import { binaryInto } from '../tensor/elementwise.js'
 import { noGrad, scope, Tensor, zerosLike } from '../tensor/index.js'
@@ -43,6 +44,23 @@ export const fisherOptions = (options: FisherOptions): Required<FisherOptions> =
   weighted: options.weighted ?? false,
 })
 
+/** Rows of the current experience's examples that are looked at. */
+function examples({ trainData, generator }: Context, samples: number): Int32Array {
+  const n = trainData.labels.length
+  return Int32Array.from(chosen(n, Math.min(samples, n), generator))
+}
+
+/** Calls `fn` with the model in evaluation mode. */
+function evaluated<T>({ model }: Context, fn: () => T): T {
+  const { training } = model
+  model.eval()
+  try {
+    return fn()
+  } finally {
+    model.train(training)
+  }
+}
+
 /**
  * The mean of something of the gradients of an objective over the current experience's examples, with
  * the model in evaluation mode.
@@ -57,14 +75,11 @@ export function meanOverGradients(
   objective: (batch: Batch, logits: Tensor) => Tensor,
   gather: (sum: Tensor, grad: Tensor, objective: number) => void,
 ): Tensor[] {
-  const { trainData, parameters, model } = c
-  const n = trainData.labels.length
-  const rows = Int32Array.from(chosen(n, Math.min(samples, n), c.generator))
+  const { trainData, parameters } = c
+  const rows = examples(c, samples)
   const sums = parameters.map((x) => zerosLike(x))
-  const { training } = model
-  model.eval()
   let count = 0
-  try {
+  evaluated(c, () => {
     for (let at = 0; at < rows.length; at += batchSize, count++) {
       scope(() => {
         const part = rows.subarray(at, at + batchSize)
@@ -77,41 +92,68 @@ export function meanOverGradients(
         })
       })
     }
-  } finally {
-    model.train(training)
-  }
+  })
   for (const sum of sums) binaryInto('mul', sum, 1 / count, sum)
   return sums
 }
 
-/** The diagonal of the Fisher information: the mean square of ∂ log p(y|x) / ∂θ. */
+/**
+ * The diagonal of the Fisher information: the mean square of ∂ log p(y|x) / ∂θ. With a batch size of 1 the
+ * squares of many examples come from one backward pass (summedSquares).
+ */
 export function fisherDiagonal(c: Context, options: Required<FisherOptions>): Tensor[] {
-  return meanOverGradients(
-    c,
-    options,
-    (batch, logits) =>
-      c.classify(logits, options.labels === 'given' ? batch : drawn(c, batch, logits)),
-    (sum, grad, loss) => {
-      binaryInto('mul', grad, grad, grad)
-      if (options.weighted) binaryInto('mul', grad, Math.exp(-loss), grad)
-      binaryInto('add', sum, grad, sum)
-    },
-  )
+  const labelled = (batch: Batch, logits: Tensor) =>
+    options.labels === 'given' ? batch : drawn(c, batch, logits)
+  if (options.batchSize > 1) {
+    return meanOverGradients(
+      c,
+      options,
+      (batch, logits) => c.classify(logits, labelled(batch, logits)),
+      (sum, grad, loss) => {
+        binaryInto('mul', grad, grad, grad)
+        if (options.weighted) binaryInto('mul', grad, Math.exp(-loss), grad)
+        binaryInto('add', sum, grad, sum)
+      },
+    )
+  }
+  const rows = examples(c, options.samples)
+  const sums = evaluated(c, () => {
+    const losses =
+      (labelled: (batch: Batch, logits: Tensor) => Batch): LossesOf =>
+      (begin, end) => {
+        const batch = batchOf(c.trainData, rows.subarray(begin, end), c.position.experience)
+        const logits = c.forward(batch.inputs)
+        const each = c.classify(logits, labelled(batch, logits), 'none')
+        // p(y|x) times a square is the square of √p times the gradient.
+        return options.weighted ? each.mul(each.detach().mul(-0.5).exp()) : each
+      }
+    const together = samplesTogether(
+      c.parameters,
+      rows.length,
+      losses((batch) => batch),
+    )
+    return summedSquares(c.parameters, rows.length, together, losses(labelled))
+  })
+  for (const sum of sums) binaryInto('mul', sum, 1 / rows.length, sum)
+  return sums
 }
 
 /** The batch with labels drawn from the model's own probabilities over the outputs that it trains. */
 function drawn(c: Context, batch: Batch, logits: Tensor): Batch {
+  const seen = new Map<string, ArrayLike<number>>()
   const targets = Int32Array.from(batch.tasks, (task, row) => {
     const columns = c.trainColumns(task)
-    const probabilities = noGrad(() => columnsOf(logits.slice(0, row, row + 1), columns).softmax())
+    const width = columns[1] - columns[0]
+    const probabilities =
+      seen.get(`${columns}`) ?? noGrad(() => columnsOf(logits, columns).softmax()).clone().data
+    seen.set(`${columns}`, probabilities)
     let left = c.generator.uniform()
     let label = 0
-    for (const p of probabilities.clone().data) {
-      left -= p
+    for (; label < width; label++) {
+      left -= probabilities[row * width + label] as number
       if (left < 0) break
-      label++
     }
-    return columns[0] + Math.min(label, columns[1] - columns[0] - 1)
+    return columns[0] + Math.min(label, width - 1)
   })
   return { ...batch, targets: Tensor.from({ data: targets, shape: [targets.length] }) }
 }

@@ -1,6 +1,6 @@
 /** The diagonal of the Fisher information, kept as a running mean of squared gradients. */
 
-import { perSampleSquares } from '../autograd/per-sample.js'
+import { type LossesOf, samplesTogether, summedSquares } from '../autograd/per-sample.js'
 import { begin, number, views } from '../engine/call.js'
 import { checkChoice, checkNumber, wrong } from '../engine/check.js'
 import { ArgumentError, NumericalError, ShapeError } from '../engine/errors.js'
@@ -181,21 +181,28 @@ export class DiagonalFisher {
       )
     }
     const { training } = model
+    let together: number | null = null
     model.eval()
     try {
       for (const { inputs, targets } of batches) {
         scope(() => {
-          const logits = model.call(inputs)
-          const asked = labels === 'given' ? targets : sampleLabels(logits, generator)
+          const sampled = (logits: Tensor) => sampleLabels(logits, generator)
           if (perSample) {
-            const losses = crossEntropy(logits, asked, { reduction: 'none' })
-            const squares = perSampleSquares(parameters, losses)
-            this.#addSquares(
-              parameters.map((_, i) => squares[i] as Tensor),
-              losses.size,
-            )
+            const n = inputs.shape[0] as number
+            const losses =
+              (drawn: boolean): LossesOf =>
+              (begin, end) => {
+                const logits = model.call(inputs.slice(0, begin, end))
+                const asked = drawn ? sampled(logits) : targets.slice(0, begin, end)
+                return crossEntropy(logits, asked, { reduction: 'none' })
+              }
+            together ??= samplesTogether(parameters, n, losses(false))
+            const squares = summedSquares(parameters, n, together, losses(labels === 'sampled'))
+            this.#addSquares(squares, n)
             return
           }
+          const logits = model.call(inputs)
+          const asked = labels === 'given' ? targets : sampled(logits)
           crossEntropy(logits, asked).backward()
           this.update(parameters.map((x) => x.grad ?? zerosLike(x)))
           for (const x of parameters) x.grad = null

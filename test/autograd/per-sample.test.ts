@@ -1,4 +1,5 @@
 import { type Test, test } from 'tap'
+import { samplesTogether, summedSquares } from '../../lib/autograd/per-sample.js'
 import * as p from '../../lib/index.js'
 import { perSampleGrads, perSampleSquares, ShapeError, type Tensor } from '../../lib/index.js'
 import * as nn from '../../lib/nn/index.js'
@@ -30,8 +31,13 @@ function check(
     }
   }
   t.same(Object.keys(all).sort(), Object.keys(expected).sort())
+  const first = perSampleGrads(model, losses(0, 1))
+  const firstSquares = perSampleSquares(model, losses(0, 1))
   for (const [name, x] of model.namedParameters()) {
     const grads = all[name] as Tensor
+    const alone = grads.slice(0, 0, 1)
+    t.ok((first[name] as Tensor).allClose(alone), `${name}: one sample`)
+    t.ok((firstSquares[name] as Tensor).allClose(alone.square().sum(0)))
     t.same(grads.shape, [samples, ...x.shape], name)
     const truth = expected[name] as number[]
     const error = (a: ArrayLike<number>, b: ArrayLike<number>) =>
@@ -82,7 +88,7 @@ test('per-sample gradients of a conv net: groups, strides, batch norm with runni
   model.to('float64')
   t.throws(
     () => perSampleGrads(model, losses(0, 4)),
-    p.ArgumentError,
+    { code: 'ARGUMENT' },
     "the batch's statistics mix samples",
   )
   model.eval()
@@ -169,8 +175,53 @@ test('embedding: a padding row has no gradient; lists of parameters; what is ref
   t.throws(() => perSampleGrads([table], loss().sum()), ShapeError)
   t.throws(() => perSampleGrads([table], p.ones([3])), p.ArgumentError)
   t.throws(() => perSampleGrads(3 as never, loss()), p.ArgumentError)
-  t.throws(
-    () => perSampleGrads([table], table.matmul(waves([3], 2)).slice(0, 0, 2)),
-    p.ArgumentError,
-  )
+  t.throws(() => perSampleGrads([table], table.matmul(waves([3], 2)).slice(0, 0, 2)), {
+    code: 'ARGUMENT',
+  })
+})
+
+test('sums of squares over many samples; one by one where a model does not keep them apart', async (t) => {
+  const exact = (model: nn.Module, x: Tensor, y: Tensor, rows: number) => {
+    const sums = model.parameters().map((w) => p.zerosLike(w))
+    for (let i = 0; i < rows; i++) {
+      model.zeroGrad()
+      nn.crossEntropy(model.forward(x.slice(0, i, i + 1)), y.slice(0, i, i + 1)).backward()
+      model.parameters().forEach((w, k) => {
+        sums[k]?.copy_((sums[k] as Tensor).add((w.grad as Tensor).square()))
+      })
+    }
+    return sums
+  }
+  const same = (model: nn.Module, x: Tensor, expected: number, rows: number) => {
+    model.to('float64')
+    const y = targets(rows, 3)
+    const losses = (a: number, b: number) =>
+      nn.crossEntropy(model.forward(x.slice(0, a, b)), y.slice(0, a, b), { reduction: 'none' })
+    const parameters = model.parameters()
+    const together = samplesTogether(parameters, rows, losses)
+    t.equal(together, expected)
+    const found = summedSquares(parameters, rows, together, losses)
+    const truth = exact(model, x, y, rows)
+    found.forEach((sum, i) => {
+      t.ok(relativeError(sum.clone().data, (truth[i] as Tensor).clone().data) < 1e-10)
+    })
+  }
+  same(new nn.Linear(5, 3, { generator: g() }), waves([300, 5], 1), 128, 300)
+  // Time goes in front of the samples: [3, n, 4] as 3n rows.
+  class TimeFirst extends nn.Module {
+    readonly inner = new nn.Linear(4, 3, { generator: g(2) })
+    override forward(x: Tensor): Tensor {
+      const rows = this.inner.forward(x.transpose(0, 1).reshape(-1, 4))
+      return rows.reshape(3, -1, 3).square().sum(0)
+    }
+  }
+  same(new TimeFirst(), waves([6, 3, 4], 2), 1, 6)
+  // Nothing along the first axis: no rule.
+  class Across extends nn.Module {
+    readonly weight = nn.parameter(waves([4, 3], 5))
+    override forward(x: Tensor): Tensor {
+      return this.weight.T.matmul(x.T).T
+    }
+  }
+  same(new Across(), waves([5, 4], 3), 1, 5)
 })

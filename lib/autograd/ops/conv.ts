@@ -2,7 +2,7 @@
 
 import { begin, number, view } from '../../engine/call.js'
 import { checkInteger, wrong } from '../../engine/check.js'
-import { ArgumentError, DTypeError, ShapeError } from '../../engine/errors.js'
+import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { type Shape, shownShape, sizeOf } from '../../tensor/shape.js'
@@ -13,7 +13,7 @@ import { im2col } from './im2col.js'
 import { contiguous } from './memory.js'
 import { matmul } from './products.js'
 import { sum } from './reductions.js'
-import { finishInChunks, rowSamples } from './samples.js'
+import { finishInChunks, NotPerSample, rowSamples } from './samples.js'
 import { reshape, slice, transpose } from './views.js'
 
 /** One number for both directions, or [vertical, horizontal]. */
@@ -154,7 +154,7 @@ function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: Geom
     const n = x.shape[0] as number
     if (i === 2) return (squared) => rowSamples(sum(g, [2, 3]), samples, squared)
     if (n !== samples) {
-      throw new ArgumentError(`per-sample gradients: ${n} images are not ${samples} samples`)
+      throw new NotPerSample(`${n} images are not ${samples} samples`)
     }
     return (squared) =>
       finishInChunks(samples, sizeOf(weight.shape), squared, (begin, end) =>

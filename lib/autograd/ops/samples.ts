@@ -15,6 +15,14 @@ import { tril } from './rearrange.js'
 import { sum } from './reductions.js'
 import { reshape, slice, transpose, unsqueeze } from './views.js'
 
+/** The ArgumentError of an operation that cannot give gradients sample by sample. */
+export class NotPerSample extends ArgumentError {
+  constructor(message: string) {
+    super(`per-sample gradients: ${message}`)
+    this.name = 'ArgumentError'
+  }
+}
+
 /** At most this many elements of per-sample gradients are in memory while squares are summed. */
 const mostElements = 1 << 22
 
@@ -22,8 +30,8 @@ const mostElements = 1 << 22
 export function bySample(x: Tensor, samples: number): Tensor {
   const [rows, ...rest] = x.shape
   if (rows === undefined || rows % samples !== 0) {
-    throw new ArgumentError(
-      `per-sample gradients: a tensor of shape [${x.shape.join(', ')}] does not hold ${samples} samples along its first axis`,
+    throw new NotPerSample(
+      `a tensor of shape [${x.shape.join(', ')}] does not hold ${samples} samples along its first axis`,
     )
   }
   return reshape(x, [samples, rows / samples, ...rest])
