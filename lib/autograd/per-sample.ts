@@ -125,7 +125,10 @@ function each(
         const inputs = wanted.map(([, x]) => x)
         const grads = grad(losses, inputs, { gradOutput, retainGraph: true })
         return Object.fromEntries(
-          wanted.map(([name], i) => [name, finish(ops.unsqueeze(grads[i] as Tensor, 0), squared)]),
+          wanted.map(([name], i) => {
+            const g = grads[i] as Tensor
+            return [name, squared ? ops.square(g) : ops.unsqueeze(g, 0)]
+          }),
         )
       }
       const uses = collect(losses, new Set(wanted.map(([, x]) => x)))
