@@ -2,7 +2,7 @@
  * Chooses the learning rates of `palimpsest compare-optimizers`: every optimizer gets a grid of the same
  * size for each budget of steps, two seeds, and is judged by its accuracy on 2,000 digits taken from the
  * training part. The test digits are not looked at. AdamW beside Muon takes AdamW's own best rate.
- * Prints a table. Run: node dist/experiments/tune-optimizers.js [network]
+ * Prints a table. Run: node dist/experiments/tune-optimizers.js [network [budget]]
  */
 
 import { type NetworkName, networks, optimizerNames, train } from '../lib/cli/classifier.js'
@@ -23,6 +23,7 @@ const held = subset(all, range(0, 2000))
 for (const network of Object.keys(networks) as NetworkName[]) {
   if (process.argv[2] && process.argv[2] !== network) continue
   for (const steps of tunedBudgets[network]) {
+    if (process.argv[3] && Number(process.argv[3]) !== steps) continue
     let restLr = 1e-3
     for (const optimizer of optimizerNames) {
       let best = { lr: 0, accuracy: 0 }

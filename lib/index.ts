@@ -10,6 +10,17 @@ export {
   synchronize,
   threads,
 } from './engine/devices.js'
-export * from './engine/errors.js'
+export {
+  AbortError,
+  ArgumentError,
+  DeviceError,
+  DisposedError,
+  DTypeError,
+  type ErrorCode,
+  FormatError,
+  NumericalError,
+  PalimpsestError,
+  ShapeError,
+} from './engine/errors.js'
 export { defaultGenerator, Generator, manualSeed, rand, randint, randn } from './random/index.js'
 export * from './tensor/index.js'

@@ -1,7 +1,8 @@
 /** Walks the tape backwards. */
 
-import { wrong } from '../engine/check.js'
+import { checkOptions } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
+import { checkTensor, checkTensors } from '../tensor/interop.js'
 import { scope, scopeWith } from '../tensor/scope.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -184,9 +185,11 @@ export function backward(
 export function grad(
   output: Tensor,
   inputs: readonly Tensor[],
-  { gradOutput, ...options }: BackwardOptions & { gradOutput?: Tensor } = {},
+  given: BackwardOptions & { gradOutput?: Tensor } = {},
 ): Tensor[] {
-  if (!Array.isArray(inputs)) wrong('inputs', 'an array of tensors', inputs)
+  const { gradOutput, ...options } = checkOptions(given)
+  checkTensor(output, 'output')
+  checkTensors(inputs, 'inputs')
   const found = new Map<Tensor, Tensor>()
   const run = () =>
     withRecording(options.createGraph ?? false, () => {

@@ -1,7 +1,8 @@
 /** Gradient checkpointing (Chen et al. 2016, arXiv:1604.06174): memory for computing twice. */
 
-import { wrong } from '../engine/check.js'
-import { defaultGenerator, type Generator } from '../random/index.js'
+import { checkFunction, checkInstance, wrong } from '../engine/check.js'
+import { defaultGenerator, Generator } from '../random/index.js'
+import { checkTensors } from '../tensor/interop.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { propagate } from './backward.js'
@@ -49,10 +50,10 @@ export function checkpointWith(
   fn: (...inputs: Tensor[]) => Tensor,
   ...inputs: Tensor[]
 ): Tensor {
-  if (typeof fn !== 'function') wrong('fn', 'a function', fn)
-  for (const [i, x] of inputs.entries()) {
-    if (!(x instanceof Tensor)) wrong(`inputs[${i}]`, 'a tensor', x)
-  }
+  if (!Array.isArray(generators)) wrong('generators', 'a list of generators', generators)
+  for (const [i, g] of generators.entries()) checkInstance(g, Generator, `generators[${i}]`)
+  checkFunction(fn, 'fn')
+  checkTensors(inputs, 'inputs')
   if (!isRecording()) return fn(...inputs)
   const drawn = [...generators, defaultGenerator()]
   const starts = drawn.map((g) => g.position)

@@ -1,7 +1,8 @@
 /** Derivatives of functions: products with the Jacobian from both sides, and the matrix itself. */
 
-import { wrong } from '../engine/check.js'
+import { checkFunction, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
+import { type ArrayLike, checkFloating, checkTensors, toTensor } from '../tensor/interop.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 import { grad } from './backward.js'
@@ -11,15 +12,15 @@ import { withRecording } from './tape.js'
 /** A function from tensors to one tensor, built of differentiable operations. */
 export type TensorFunction = (...inputs: Tensor[]) => Tensor
 
+/** A list of tensors that can have gradients. */
+export function checkLeaves(inputs: readonly Tensor[], name: string): void {
+  for (const [i, x] of checkTensors(inputs, name, 1).entries()) checkFloating(x, `${name}[${i}]`)
+}
+
 /** fn at leaves of its own, recorded. */
 function at(fn: TensorFunction, inputs: readonly Tensor[]): { y: Tensor; leaves: Tensor[] } {
-  if (typeof fn !== 'function') wrong('fn', 'a function', fn)
-  if (!Array.isArray(inputs) || inputs.length === 0) {
-    wrong('inputs', 'a list of at least one tensor', inputs)
-  }
-  for (const [i, x] of inputs.entries()) {
-    if (!(x instanceof Tensor)) wrong(`inputs[${i}]`, 'a tensor', x)
-  }
+  checkFunction(fn, 'fn')
+  checkLeaves(inputs, 'inputs')
   const leaves = inputs.map((x) => x.detach().requireGrad())
   const y = fn(...leaves)
   if (!(y instanceof Tensor)) wrong('fn', 'a function that returns one tensor', y)
@@ -50,12 +51,13 @@ function checkLike(v: readonly Tensor[], inputs: readonly Tensor[], name: string
 export function vjp(
   fn: TensorFunction,
   inputs: readonly Tensor[],
-  v: Tensor,
+  v: ArrayLike,
 ): { value: Tensor; grads: Tensor[] } {
   return withRecording(true, () => {
+    const direction = toTensor(v, 'v')
     const { y, leaves } = at(fn, inputs)
-    checkLike([v], [y], 'v')
-    const grads = y.requiresGrad ? grad(y, leaves, { gradOutput: v }) : zerosLike(leaves)
+    checkLike([direction], [y], 'v')
+    const grads = y.requiresGrad ? grad(y, leaves, { gradOutput: direction }) : zerosLike(leaves)
     return { value: y.detach(), grads }
   })
 }
@@ -75,6 +77,7 @@ export function jvp(
   tangents: readonly Tensor[],
 ): { value: Tensor; tangent: Tensor } {
   return withRecording(true, () => {
+    checkLeaves(inputs, 'inputs')
     checkLike(tangents, inputs, 'tangents')
     const { y, leaves } = at(fn, inputs)
     if (!y.requiresGrad) return { value: y, tangent: ops.filled(y.shape, 0, y) }
@@ -122,10 +125,16 @@ const slopeOf =
   }
 
 /** The second derivatives of a scalar function of one tensor: [...x.shape, ...x.shape]. */
-export const hessian = (fn: TensorFunction, x: Tensor): Tensor =>
-  jacobian(slopeOf(fn), [x])[0] as Tensor
+export function hessian(fn: TensorFunction, x: ArrayLike): Tensor {
+  checkFunction(fn, 'fn')
+  return jacobian(slopeOf(fn), [floating(x)])[0] as Tensor
+}
+
+/** The tensor to differentiate at. */
+const floating = (x: ArrayLike): Tensor => checkFloating(toTensor(x, 'x'), 'x')
 
 /** H·v without H: one gradient of a gradient (Pearlmutter 1994). */
-export function hvp(fn: TensorFunction, x: Tensor, v: Tensor): Tensor {
-  return vjp(slopeOf(fn), [x], v).grads[0] as Tensor
+export function hvp(fn: TensorFunction, x: ArrayLike, v: ArrayLike): Tensor {
+  checkFunction(fn, 'fn')
+  return vjp(slopeOf(fn), [floating(x)], toTensor(v, 'v')).grads[0] as Tensor
 }

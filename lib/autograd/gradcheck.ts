@@ -1,9 +1,11 @@
 /** Checks gradient rules against central differences. */
 
+import { checkFunction, checkNumber, checkOptions } from '../engine/check.js'
 import { NumericalError } from '../engine/errors.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { grad } from './backward.js'
+import { checkLeaves } from './functional.js'
 import { mul, sum } from './ops/index.js'
 
 /** Options of gradcheck. */
@@ -25,8 +27,14 @@ export interface GradcheckOptions {
 export function gradcheck(
   fn: (...inputs: Tensor[]) => Tensor,
   inputs: readonly Tensor[],
-  { step = 1e-6, atol = 1e-6, rtol = 1e-5 }: GradcheckOptions = {},
+  options: GradcheckOptions = {},
 ): void {
+  const { step = 1e-6, atol = 1e-6, rtol = 1e-5 } = checkOptions(options)
+  checkFunction(fn, 'fn')
+  checkNumber(step, 'step', Number.MIN_VALUE)
+  checkNumber(atol, 'atol', 0)
+  checkNumber(rtol, 'rtol', 0)
+  checkLeaves(inputs, 'inputs')
   const leaves = inputs.map((x) => x.clone().detach().requireGrad())
   // A fixed, uneven weighting of the outputs turns them into one number.
   const weigh = (y: Tensor): Tensor => {

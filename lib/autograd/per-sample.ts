@@ -8,6 +8,7 @@
 import { wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
 import { binaryInto } from '../tensor/elementwise.js'
+import { checkTensors } from '../tensor/interop.js'
 import { scope } from '../tensor/scope.js'
 import { shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -93,7 +94,7 @@ function collect(losses: Tensor, parameters: ReadonlySet<Tensor>): Map<Tensor, U
 
 /** The parameters to look for, by name. */
 function named(source: WithParameters | readonly Tensor[]): [string, Tensor][] {
-  if (Array.isArray(source)) return source.map((x, i) => [`${i}`, x])
+  if (Array.isArray(source)) return checkTensors(source, 'source').map((x, i) => [`${i}`, x])
   if (typeof (source as WithParameters | null)?.namedParameters !== 'function') {
     wrong('source', 'a module or a list of parameters', source)
   }

@@ -1,5 +1,6 @@
 /** The tape: which operation made a tensor, and how its gradient goes back to the operands. */
 
+import { checkFunction } from '../engine/check.js'
 import type { Tensor } from '../tensor/tensor.js'
 
 /**
@@ -58,6 +59,7 @@ export function withRecording<T>(on: boolean, fn: () => T): T {
 
 /** Runs `fn` without recording what it computes: nothing made inside has a gradient. */
 export function noGrad<T>(fn: () => T): T {
+  checkFunction(fn, 'fn')
   return withRecording(false, fn)
 }
 

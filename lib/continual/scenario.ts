@@ -13,7 +13,7 @@
 
 import { type Dataset, subset } from '../data/dataset.js'
 import { rotateImages } from '../data/rotate.js'
-import { checkChoice, checkInteger, checkNumber, wrong } from '../engine/check.js'
+import { checkChoice, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import { Generator } from '../random/generator.js'
 import { gather } from '../tensor/indexing.js'
@@ -111,10 +111,8 @@ export interface SplitOptions {
 }
 
 /** Tasks of a few classes each, as split MNIST (Zenke et al., arXiv 1703.04200). */
-export function split(
-  data: Split,
-  { tasks = 5, setting = 'class', seed }: SplitOptions = {},
-): Scenario {
+export function split(data: Split, options: SplitOptions = {}): Scenario {
+  const { tasks = 5, setting = 'class', seed } = checkOptions(options)
   const classes = classesOf(data)
   checkInteger(tasks, 'tasks', 1, classes)
   const each = classes / tasks
@@ -176,10 +174,8 @@ export interface PermutedOptions {
  * Every task sees the inputs' elements in an order of its own (Goodfellow et al., arXiv 1312.6211);
  * the first task sees them as they are.
  */
-export function permuted(
-  data: Split,
-  { tasks = 5, setting = 'domain', seed = 0 }: PermutedOptions = {},
-): Scenario {
+export function permuted(data: Split, options: PermutedOptions = {}): Scenario {
+  const { tasks = 5, setting = 'domain', seed = 0 } = checkOptions(options)
   checkInteger(tasks, 'tasks', 1)
   const width = data.train.shape.reduce((a, b) => a * b, 1)
   const generator = new Generator(seed)
@@ -228,7 +224,8 @@ export function rotated(data: Split, options: RotatedOptions = {}): Scenario {
  * The same stream seen once: every example passes in a small batch and does not come again, unless a
  * strategy remembers it.
  */
-export function online(scenario: Scenario, { batchSize = 10 } = {}): Scenario {
+export function online(scenario: Scenario, options: { batchSize?: number } = {}): Scenario {
+  const { batchSize = 10 } = checkOptions(options)
   checkInteger(batchSize, 'batchSize', 1)
   return { ...scenario, name: `online ${scenario.name}`, online: batchSize }
 }

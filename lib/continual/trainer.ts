@@ -9,7 +9,7 @@
 
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Dataset } from '../data/dataset.js'
-import { checkChoice, checkInteger, wrong } from '../engine/check.js'
+import { checkChoice, checkInteger, checkOptions, wrong } from '../engine/check.js'
 import { AbortError, ArgumentError, FormatError, NumericalError } from '../engine/errors.js'
 import { Module } from '../nn/module.js'
 import type { OptimizerState } from '../optim/optimizer.js'
@@ -184,7 +184,8 @@ export class Trainer {
   }
 
   /** Trains from where the run is to its end. */
-  async run({ signal, onStep, onExperience, checkpoint }: RunOptions = {}): Promise<RunResult> {
+  async run(options: RunOptions = {}): Promise<RunResult> {
+    const { signal, onStep, onExperience, checkpoint } = checkOptions(options)
     if (this.#busy) throw new ArgumentError('this trainer runs already')
     if (checkpoint) checkInteger(checkpoint.every, 'checkpoint.every', 1)
     if (this.done) return this.result

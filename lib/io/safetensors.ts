@@ -1,12 +1,13 @@
 /** Reads safetensors files, tensor by tensor. */
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { checkInteger } from '../engine/check.js'
+import { checkInteger, checkOptions, checkPath } from '../engine/check.js'
 import {
   ArgumentError,
   DisposedError,
   DTypeError,
   FormatError,
+  PalimpsestError,
   ShapeError,
 } from '../engine/errors.js'
 import { native } from '../engine/native.js'
@@ -40,6 +41,17 @@ export interface OpenOptions {
   map?: boolean
 }
 
+/** Opens a file for reading. */
+function openFile(path: string): number {
+  try {
+    return openSync(checkPath(path), 'r')
+  } catch (error) {
+    if (error instanceof PalimpsestError) throw error
+    const { message } = error as Error
+    throw new ArgumentError(`'path' cannot be opened: ${message}`, { cause: error })
+  }
+}
+
 /** An open file: its header is in memory, its tensors are read when they are asked for. */
 export class SafetensorsFile {
   readonly #header: Header
@@ -51,9 +63,10 @@ export class SafetensorsFile {
    */
   constructor(
     readonly path: string,
-    { map = false }: OpenOptions = {},
+    options: OpenOptions = {},
   ) {
-    const file = openSync(path, 'r')
+    const { map = false } = checkOptions(options)
+    const file = openFile(path)
     try {
       const { size } = fstatSync(file)
       const prefix = new Uint8Array(8)
@@ -98,7 +111,8 @@ export class SafetensorsFile {
    * @param rows [begin, end) of the first axis: the rest is not read
    * @throws FormatError where an integer does not fit int32
    */
-  read(name: string, { rows }: { rows?: readonly [number, number] } = {}): Tensor {
+  read(name: string, options: { rows?: readonly [number, number] } = {}): Tensor {
+    const { rows } = checkOptions(options)
     const entry = this.#entry(name)
     if (this.#file === null) throw new DisposedError(`${this.path} was closed`)
     const { type } = entry

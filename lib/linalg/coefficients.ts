@@ -2,7 +2,7 @@
  * Coefficient schedules of Newton–Schulz: step i maps singular values σ → aσ + bσ³ + cσ⁵.
  */
 
-import { checkInteger, checkNumber, wrong } from '../engine/check.js'
+import { checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 
 /** One step's a, b, c. */
 export type Quintic = readonly [a: number, b: number, c: number]
@@ -62,6 +62,8 @@ function solve(matrix: number[][], right: number[]): number[] {
  * alternates at low, the two interior extrema and high.
  */
 export function minimaxQuintic(low: number, high: number): Quintic {
+  checkNumber(low, 'low', Number.MIN_VALUE, Number.MAX_VALUE)
+  checkNumber(high, 'high', low, Number.MAX_VALUE)
   // Near a point the system is singular; the limit is Newton–Schulz of fifth order.
   if (low / high > 1 - 5e-6) return [15 / 8 / high, -10 / 8 / high ** 3, 3 / 8 / high ** 5]
   let inner = (3 * low + high) / 4
@@ -95,11 +97,13 @@ export function minimaxQuintic(low: number, high: number): Quintic {
  */
 export function polarExpressSchedule(
   steps: number,
-  { lower = 1e-3, safety = 2e-2, cushion = 0.02407327424182761 } = {},
+  options: { lower?: number; safety?: number; cushion?: number } = {},
 ): Quintic[] {
+  const { lower = 1e-3, safety = 2e-2, cushion = 0.02407327424182761 } = checkOptions(options)
   checkInteger(steps, 'steps', 0, 100)
   checkNumber(lower, 'lower', Number.MIN_VALUE, 1)
   checkNumber(safety, 'safety', 0, 1)
+  checkNumber(cushion, 'cushion', 0, 1)
   const schedule: Quintic[] = []
   let low = lower
   let high = 1

@@ -5,10 +5,10 @@ import { transpose } from '../autograd/ops/views.js'
 import { tracked } from '../autograd/tape.js'
 import { type AsyncOptions, runAsync } from '../engine/async.js'
 import { begin, number, view } from '../engine/call.js'
-import { checkChoice } from '../engine/check.js'
+import { checkChoice, checkOptions } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { native } from '../engine/native.js'
-import { type ArrayLike, toTensor } from '../tensor/interop.js'
+import { type ArrayLike, checkFloating, toTensor } from '../tensor/interop.js'
 import { shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 
@@ -21,11 +21,8 @@ export interface MatmulOptions {
   compute?: Compute
 }
 
-function factors(
-  a: ArrayLike,
-  b: ArrayLike,
-  { transposeA, transposeB }: MatmulOptions,
-): [Tensor, Tensor] {
+function factors(a: ArrayLike, b: ArrayLike, options: MatmulOptions): [Tensor, Tensor] {
+  const { transposeA, transposeB } = checkOptions(options)
   const x = toTensor(a, 'a')
   const y = toTensor(b, 'b')
   return [transposeA ? transpose(x) : x, transposeB ? transpose(y) : y]
@@ -41,8 +38,9 @@ export function matmul(a: ArrayLike, b: ArrayLike, options: MatmulOptions = {}):
 export async function matmulAsync(
   a: ArrayLike,
   b: ArrayLike,
-  { signal, ...options }: MatmulOptions & AsyncOptions = {},
+  given: MatmulOptions & AsyncOptions = {},
 ): Promise<Tensor> {
+  const { signal, ...options } = checkOptions(given)
   const [x, y] = factors(a, b, options)
   if (x.rank !== 2 || y.rank !== 2 || x.shape[1] !== y.shape[0]) {
     throw new ShapeError(
@@ -53,6 +51,8 @@ export async function matmulAsync(
     'float32',
     'bfloat16',
   ] as const)
+  checkFloating(x, 'a')
+  checkFloating(y, 'b')
   const recorded = tracked(x, y)
   // Kept: a scope that this was called in ends before the product is there.
   const shape = [x.shape[0] as number, y.shape[1] as number]

@@ -2,11 +2,10 @@
 
 import { type AsyncOptions, runAsync } from '../engine/async.js'
 import { begin, number, view } from '../engine/call.js'
-import { checkChoice, checkNumber } from '../engine/check.js'
-import { DTypeError, ShapeError } from '../engine/errors.js'
+import { checkChoice, checkNumber, checkOptions } from '../engine/check.js'
+import { ShapeError } from '../engine/errors.js'
 import { native } from '../engine/native.js'
-import { isFloating } from '../tensor/dtype.js'
-import { type ArrayLike, toTensor } from '../tensor/interop.js'
+import { type ArrayLike, checkFloating, toTensor } from '../tensor/interop.js'
 import { shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 import { type Coefficients, type Schedule, scheduleOf } from './coefficients.js'
@@ -44,9 +43,7 @@ export const computeCode = (compute: unknown): number =>
   computes.indexOf(checkChoice(compute, 'compute', computes))
 
 function prepare(value: ArrayLike, options: OrthogonalizeOptions) {
-  const x = toTensor(value, 'x')
-  if (!isFloating(x.dtype))
-    throw new DTypeError(`'x' has dtype ${x.dtype}, expected a floating one`)
+  const x = checkFloating(toTensor(value, 'x'), 'x')
   if (x.rank < 2)
     throw new ShapeError(`'x' has shape ${shownShape(x.shape)}, expected at least two axes`)
   const {
@@ -56,7 +53,7 @@ function prepare(value: ArrayLike, options: OrthogonalizeOptions) {
     compute = 'bfloat16',
     eps = 1e-7,
     allowNonFinite = false,
-  } = options
+  } = checkOptions(options)
   const schedule = scheduleOf(coefficients, steps)
   const computeNumber = computeCode(compute)
   const methodNumber = methods.indexOf(checkChoice(method, 'method', methods))
@@ -101,8 +98,9 @@ export function orthogonalize(x: ArrayLike, options: OrthogonalizeOptions = {}):
 /** `orthogonalize` on another thread. */
 export async function orthogonalizeAsync(
   x: ArrayLike,
-  { signal, ...options }: OrthogonalizeOptions & AsyncOptions = {},
+  given: OrthogonalizeOptions & AsyncOptions = {},
 ): Promise<Tensor> {
+  const { signal, ...options } = checkOptions(given)
   const { input, out, write, result } = prepare(x, options)
   await runAsync(
     () => {

@@ -1,6 +1,6 @@
 /** The Moore–Penrose inverse. */
 
-import { checkNumber } from '../engine/check.js'
+import { checkNumber, checkOptions } from '../engine/check.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { scope } from '../tensor/scope.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -24,7 +24,7 @@ export function pinv(a: ArrayLike, options: PinvOptions = {}): Tensor {
   const x = toTensor(a, 'a')
   const epsilon = x.dtype === 'float32' ? 2 ** -23 : 2 ** -52
   const rtol = checkNumber(
-    options.rtol ?? epsilon * Math.max(...(x.shape.slice(-2) as number[]), 1),
+    checkOptions(options).rtol ?? epsilon * Math.max(...(x.shape.slice(-2) as number[]), 1),
     'rtol',
     0,
     1,

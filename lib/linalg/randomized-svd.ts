@@ -1,7 +1,7 @@
 /** A low-rank singular value decomposition from products with random panels. */
 
 import type { AsyncOptions } from '../engine/async.js'
-import { checkChoice, checkInteger, checkNumber } from '../engine/check.js'
+import { checkChoice, checkInteger, checkNumber, checkOptions } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import type { ArrayLike } from '../tensor/interop.js'
 import { shownShape } from '../tensor/shape.js'
@@ -43,18 +43,15 @@ export interface RandomizedSvdOptions {
   method?: (typeof methods)[number]
 }
 
-function prepare(
-  a: ArrayLike,
-  rank: number,
-  {
+function prepare(a: ArrayLike, rank: number, options: RandomizedSvdOptions): Prepared<Svd> {
+  const {
     oversamples = 10,
     powerIterations = 'auto',
     normalizer = 'auto',
     seed = 0,
     tolerance = 0,
     method = 'power',
-  }: RandomizedSvdOptions,
-): Prepared<Svd> {
+  } = checkOptions(options)
   const stack = stackOf(a, 'a')
   const { rows, cols, leading } = stack
   checkInteger(rank, 'rank', 1)
@@ -131,5 +128,5 @@ export const randomizedSvd = (
 export const randomizedSvdAsync = async (
   a: ArrayLike,
   rank: number,
-  { signal, ...options }: RandomizedSvdOptions & AsyncOptions = {},
-): Promise<Svd> => runLater(prepare(a, rank, options), { signal })
+  options: RandomizedSvdOptions & AsyncOptions = {},
+): Promise<Svd> => runLater(prepare(a, rank, options), options)

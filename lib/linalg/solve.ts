@@ -1,6 +1,7 @@
 /** Linear systems. */
 
 import type { AsyncOptions } from '../engine/async.js'
+import { checkOptions } from '../engine/check.js'
 import { DTypeError, ShapeError } from '../engine/errors.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { shownShape } from '../tensor/shape.js'
@@ -80,8 +81,9 @@ export const solveAsync = async (
 export function solveTriangular(
   t: ArrayLike,
   b: ArrayLike,
-  { upper = false, unitriangular = false, transpose = false }: TriangularOptions = {},
+  options: TriangularOptions = {},
 ): Tensor {
+  const { upper = false, unitriangular = false, transpose = false } = checkOptions(options)
   // The transpose of an upper triangle is a lower one.
   return run(prepare('solveTriangular', t, b, [upper === transpose, unitriangular], transpose))
 }

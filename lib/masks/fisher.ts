@@ -2,7 +2,7 @@
 
 import { type LossesOf, samplesTogether, summedSquares } from '../autograd/per-sample.js'
 import { begin, number, views } from '../engine/call.js'
-import { checkChoice, checkNumber, wrong } from '../engine/check.js'
+import { checkChoice, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ArgumentError, NumericalError, ShapeError } from '../engine/errors.js'
 import { native } from '../engine/native.js'
 import { crossEntropy } from '../nn/losses.js'
@@ -56,7 +56,8 @@ export class DiagonalFisher {
   readonly #decay: number | null
 
   /** @param like parameters, or their shapes */
-  constructor(like: readonly (ArrayLike | Shape)[], { decay }: DiagonalFisherOptions = {}) {
+  constructor(like: readonly (ArrayLike | Shape)[], options: DiagonalFisherOptions = {}) {
+    const { decay } = checkOptions(options)
     if (!Array.isArray(like) || like.length === 0) wrong('like', 'a list of parameters', like)
     this.#decay =
       decay === undefined ? null : checkNumber(decay, 'decay', 0, 1 - Number.EPSILON / 2)
@@ -171,8 +172,13 @@ export class DiagonalFisher {
   estimate(
     model: Module,
     batches: Iterable<{ inputs: Tensor; targets: Tensor }>,
-    { labels = 'given', perSample = false, generator = defaultGenerator() }: EstimateOptions = {},
+    options: EstimateOptions = {},
   ): this {
+    const {
+      labels = 'given',
+      perSample = false,
+      generator = defaultGenerator(),
+    } = checkOptions(options)
     checkChoice(labels, 'labels', ['given', 'sampled'])
     const parameters = model.parameters()
     if (parameters.length !== this.values.length) {

@@ -1,7 +1,7 @@
 /** Masks by scores: exactly k entries, of one tensor or of many together; N of every M. */
 
 import { begin, number, view, viewAs, views } from '../engine/call.js'
-import { checkChoice, checkInteger, checkNumber, wrong } from '../engine/check.js'
+import { checkChoice, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
 import { native } from '../engine/native.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
@@ -113,8 +113,9 @@ export function nm(
   n: number,
   m: number,
   axis = -1,
-  { by = 'value' }: { by?: ScoreBy } = {},
+  options: { by?: ScoreBy } = {},
 ): Mask {
+  const { by = 'value' } = checkOptions(options)
   const given = toTensor(scores, 'scores').detach()
   const x = given.dtype === 'int32' ? given.to('float64') : denseScores(given, 'scores')
   checkInteger(m, 'm', 1, 64)

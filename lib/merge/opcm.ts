@@ -12,7 +12,7 @@
  * tensor, and λ_T comes in at the end: memory does not grow with the number of models.
  */
 
-import { checkNumber } from '../engine/check.js'
+import { checkNumber, checkOptions } from '../engine/check.js'
 import { svd } from '../linalg/index.js'
 import { scope, type Tensor } from '../tensor/index.js'
 import type { MergeMethod } from './stream.js'
@@ -59,7 +59,8 @@ export function projectedTask(merged: Tensor, task: Tensor, alpha: number): Tens
 }
 
 /** The method; the order of checkpoints is the order in which they are merged. */
-export function opcm({ alpha = 0.5, linear = linearWeights }: OpcmOptions = {}): MergeMethod {
+export function opcm(options: OpcmOptions = {}): MergeMethod {
+  const { alpha = 0.5, linear = linearWeights } = checkOptions(options)
   checkNumber(alpha, 'alpha', 0, 1)
   return {
     name: 'opcm',

@@ -1,6 +1,6 @@
 /** Task arithmetic (Ilharco et al., arXiv 2212.04089): base + λ Σ (model − base). */
 
-import { checkNumber } from '../engine/check.js'
+import { checkNumber, checkOptions } from '../engine/check.js'
 import { binaryInto } from '../tensor/elementwise.js'
 import type { MergeMethod } from './stream.js'
 
@@ -11,7 +11,8 @@ export interface TaskArithmeticOptions {
 }
 
 /** Adds the sum of all task vectors, scaled, to the base. */
-export function taskArithmetic({ scale = 0.3 }: TaskArithmeticOptions = {}): MergeMethod {
+export function taskArithmetic(options: TaskArithmeticOptions = {}): MergeMethod {
+  const { scale = 0.3 } = checkOptions(options)
   checkNumber(scale, 'scale', -100, 100)
   return {
     name: 'task-arithmetic',

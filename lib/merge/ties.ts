@@ -5,7 +5,7 @@
  * entries that reach the threshold.
  */
 
-import { checkNumber } from '../engine/check.js'
+import { checkNumber, checkOptions } from '../engine/check.js'
 import { Tensor } from '../tensor/index.js'
 import type { MergeMethod, Piece, Sources } from './stream.js'
 
@@ -101,7 +101,8 @@ function mergePiece(piece: Piece, limits: readonly number[], scale: number): Ten
 }
 
 /** Trim, elect sign, disjoint mean. */
-export function ties({ density = 0.2, scale = 1 }: TiesOptions = {}): MergeMethod {
+export function ties(options: TiesOptions = {}): MergeMethod {
+  const { density = 0.2, scale = 1 } = checkOptions(options)
   checkNumber(density, 'density', Number.MIN_VALUE, 1)
   checkNumber(scale, 'scale', -100, 100)
   let limits: number[] = []

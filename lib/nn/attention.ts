@@ -11,7 +11,7 @@ import {
   scaledDotProductAttention,
   slice,
 } from '../autograd/ops/index.js'
-import { checkChoice, checkInteger, wrong } from '../engine/check.js'
+import { checkChoice, checkInteger, checkOptions, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import type { Generator } from '../random/index.js'
 import { zeros } from '../tensor/create.js'
@@ -62,9 +62,10 @@ export class MultiHeadAttention extends Module {
   constructor(
     readonly width: number,
     readonly heads: number,
-    { bias = true, causal = false, generator }: MultiHeadAttentionOptions = {},
+    options: MultiHeadAttentionOptions = {},
   ) {
     super()
+    const { bias = true, causal = false, generator } = checkOptions(options)
     checkInteger(width, 'width', 1)
     checkInteger(heads, 'heads', 1)
     if (width % heads !== 0) wrong('heads', `a divisor of the width ${width}`, heads)

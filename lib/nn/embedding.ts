@@ -1,7 +1,7 @@
 /** Embedding tables. */
 
 import { embedding } from '../autograd/ops/index.js'
-import { checkInteger } from '../engine/check.js'
+import { checkInteger, checkOptions } from '../engine/check.js'
 import type { Generator } from '../random/index.js'
 import { Tensor } from '../tensor/tensor.js'
 import { normal } from './init.js'
@@ -21,9 +21,10 @@ export class Embedding extends Module {
   constructor(
     readonly numEmbeddings: number,
     readonly embeddingDim: number,
-    { paddingIndex, generator }: { paddingIndex?: number; generator?: Generator } = {},
+    options: { paddingIndex?: number; generator?: Generator } = {},
   ) {
     super()
+    const { paddingIndex, generator } = checkOptions(options)
     checkInteger(numEmbeddings, 'numEmbeddings', 1)
     checkInteger(embeddingDim, 'embeddingDim', 1)
     const weight = normal(Tensor.empty([numEmbeddings, embeddingDim]), 0, 1, generator)

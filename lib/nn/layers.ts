@@ -3,10 +3,9 @@
 import { type Conv2dOptions, type Pair, pair, type WindowOptions } from '../autograd/ops/conv.js'
 import * as ops from '../autograd/ops/index.js'
 import type { Compute } from '../autograd/ops/products.js'
-import { checkChoice, checkInteger, checkNumber, wrong } from '../engine/check.js'
-import { DTypeError } from '../engine/errors.js'
+import { checkChoice, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { defaultGenerator, type Generator } from '../random/index.js'
-import { isFloating } from '../tensor/dtype.js'
+import { checkFloating, toTensor } from '../tensor/interop.js'
 import { Tensor } from '../tensor/tensor.js'
 import { fans, kaimingUniform, uniform } from './init.js'
 import { Module, parameter } from './module.js'
@@ -176,17 +175,17 @@ export class Dropout extends Module {
 
   constructor(
     readonly p = 0.5,
-    { generator }: { generator?: Generator } = {},
+    options: { generator?: Generator } = {},
   ) {
     super()
+    const { generator } = checkOptions(options)
     checkNumber(p, 'p', 0, 1)
     this.#generator = generator ?? defaultGenerator()
   }
 
   forward(x: Tensor): Tensor {
     if (!this.training || this.p === 0) return x
-    if (!isFloating(x.dtype)) throw new DTypeError(`'x' has dtype ${x.dtype}, expected a float`)
-    return ops.dropout(x, this.p, this.#generator)
+    return ops.dropout(checkFloating(toTensor(x, 'x'), 'x'), this.p, this.#generator)
   }
 }
 
@@ -210,8 +209,9 @@ export const Sigmoid = activation('Sigmoid', ops.sigmoid)
 export class GELU extends Module {
   readonly #approximate: 'none' | 'tanh'
 
-  constructor({ approximate = 'none' as 'none' | 'tanh' } = {}) {
+  constructor(options: { approximate?: 'none' | 'tanh' } = {}) {
     super()
+    const { approximate = 'none' as 'none' | 'tanh' } = checkOptions(options)
     this.#approximate = checkChoice(approximate, 'approximate', ['none', 'tanh'])
   }
 
@@ -244,13 +244,10 @@ export class SineLinear extends Module {
   constructor(
     readonly inFeatures: number,
     readonly outFeatures: number,
-    {
-      omega = 30,
-      first = false,
-      ...options
-    }: WeightOptions & { omega?: number; first?: boolean } = {},
+    given: WeightOptions & { omega?: number; first?: boolean } = {},
   ) {
     super()
+    const { omega = 30, first = false, ...options } = checkOptions(given)
     checkInteger(inFeatures, 'inFeatures', 1)
     checkInteger(outFeatures, 'outFeatures', 1)
     this.omega = checkNumber(omega, 'omega', Number.MIN_VALUE)

@@ -18,7 +18,7 @@ import {
   where,
 } from '../autograd/ops/index.js'
 import type { CrossEntropyOptions } from '../autograd/ops/softmax.js'
-import { checkChoice, checkNumber } from '../engine/check.js'
+import { checkChoice, checkNumber, checkOptions } from '../engine/check.js'
 import { ArgumentError, DTypeError, ShapeError } from '../engine/errors.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
@@ -50,8 +50,9 @@ function pairOf(input: ArrayLike, goal: ArrayLike): [Tensor, Tensor] {
 export function mseLoss(
   input: ArrayLike,
   goal: ArrayLike,
-  { reduction = 'mean' as Reduction } = {},
+  options: { reduction?: Reduction } = {},
 ): Tensor {
+  const { reduction = 'mean' as Reduction } = checkOptions(options)
   const [x, target] = pairOf(input, goal)
   return reduced(square(sub(x, target)), reduction)
 }
@@ -60,8 +61,9 @@ export function mseLoss(
 export function bceWithLogits(
   input: ArrayLike,
   goal: ArrayLike,
-  { reduction = 'mean' as Reduction } = {},
+  options: { reduction?: Reduction } = {},
 ): Tensor {
+  const { reduction = 'mean' as Reduction } = checkOptions(options)
   const [x, target] = pairOf(input, goal)
   return reduced(x.softplus().sub(x.mul(target)), reduction)
 }
@@ -75,8 +77,10 @@ export function bceWithLogits(
 export function klDiv(
   input: ArrayLike,
   goal: ArrayLike,
-  { logTarget = true, reduction = 'batchMean' as Reduction | 'batchMean' } = {},
+  options: { logTarget?: boolean; reduction?: Reduction | 'batchMean' } = {},
 ): Tensor {
+  const { logTarget = true, reduction = 'batchMean' as Reduction | 'batchMean' } =
+    checkOptions(options)
   const [x, target] = pairOf(input, goal)
   // 0·log 0 is 0.
   const terms = logTarget
@@ -89,8 +93,9 @@ export function klDiv(
 export function l1Loss(
   input: ArrayLike,
   goal: ArrayLike,
-  { reduction = 'mean' as Reduction } = {},
+  options: { reduction?: Reduction } = {},
 ): Tensor {
+  const { reduction = 'mean' as Reduction } = checkOptions(options)
   const [x, target] = pairOf(input, goal)
   return reduced(abs(sub(x, target)), reduction)
 }
@@ -99,8 +104,9 @@ export function l1Loss(
 export function smoothL1Loss(
   input: ArrayLike,
   goal: ArrayLike,
-  { beta = 1, reduction = 'mean' as Reduction } = {},
+  options: { beta?: number; reduction?: Reduction } = {},
 ): Tensor {
+  const { beta = 1, reduction = 'mean' as Reduction } = checkOptions(options)
   checkNumber(beta, 'beta', 0, Number.MAX_VALUE)
   if (beta === 0) return l1Loss(input, goal, { reduction })
   return mul(huberLoss(input, goal, { delta: beta, reduction }), 1 / beta)
@@ -110,8 +116,9 @@ export function smoothL1Loss(
 export function huberLoss(
   input: ArrayLike,
   goal: ArrayLike,
-  { delta = 1, reduction = 'mean' as Reduction } = {},
+  options: { delta?: number; reduction?: Reduction } = {},
 ): Tensor {
+  const { delta = 1, reduction = 'mean' as Reduction } = checkOptions(options)
   checkNumber(delta, 'delta', Number.MIN_VALUE, Number.MAX_VALUE)
   const [x, target] = pairOf(input, goal)
   const distance = abs(sub(x, target))
@@ -124,8 +131,9 @@ export function huberLoss(
 export function bceLoss(
   input: ArrayLike,
   goal: ArrayLike,
-  { reduction = 'mean' as Reduction } = {},
+  options: { reduction?: Reduction } = {},
 ): Tensor {
+  const { reduction = 'mean' as Reduction } = checkOptions(options)
   const [x, target] = pairOf(input, goal)
   const bounded = (p: Tensor) => maximum(p.log(), -100)
   const complement = sub(1, target)
@@ -199,8 +207,9 @@ export function cosineEmbeddingLoss(
   a: ArrayLike,
   b: ArrayLike,
   labels: ArrayLike,
-  { margin = 0, reduction = 'mean' as Reduction } = {},
+  options: { margin?: number; reduction?: Reduction } = {},
 ): Tensor {
+  const { margin = 0, reduction = 'mean' as Reduction } = checkOptions(options)
   const cosine = cosineSimilarity(a, b)
   const signs = toTensor(labels, 'labels')
   if (!sameShape(signs.shape, cosine.shape)) {
@@ -216,8 +225,9 @@ export function tripletMarginLoss(
   anchor: ArrayLike,
   positive: ArrayLike,
   negative: ArrayLike,
-  { margin = 1, reduction = 'mean' as Reduction } = {},
+  options: { margin?: number; reduction?: Reduction } = {},
 ): Tensor {
+  const { margin = 1, reduction = 'mean' as Reduction } = checkOptions(options)
   const [a, p] = pairOf(anchor, positive)
   const n = pairOf(anchor, negative)[1]
   const distance = (x: Tensor) => norm(add(sub(a, x), 1e-6), -1)

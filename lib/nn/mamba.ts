@@ -13,7 +13,7 @@ import {
   slice,
   softplus,
 } from '../autograd/ops/index.js'
-import { checkInteger } from '../engine/check.js'
+import { checkInteger, checkOptions } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { defaultGenerator, type Generator } from '../random/index.js'
 import { ones } from '../tensor/create.js'
@@ -61,9 +61,10 @@ export class Mamba extends Module {
 
   constructor(
     readonly width: number,
-    { states = 16, taps = 4, expand = 2, rank, generator }: MambaOptions = {},
+    options: MambaOptions = {},
   ) {
     super()
+    const { states = 16, taps = 4, expand = 2, rank, generator } = checkOptions(options)
     checkInteger(width, 'width', 1)
     this.states = checkInteger(states, 'states', 1)
     checkInteger(taps, 'taps', 1)

@@ -2,7 +2,7 @@
 
 import { cast, copyInto } from '../autograd/ops/memory.js'
 import { noGrad } from '../autograd/tape.js'
-import { wrong } from '../engine/check.js'
+import { checkOptions, wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
 import { type DType, dtypeCodes, isFloating } from '../tensor/dtype.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
@@ -182,7 +182,11 @@ export abstract class Module {
   }
 
   /** Copies saved values into parameters and buffers; names and shapes are all checked first. */
-  loadStateDict(state: Readonly<Record<string, ArrayLike>>, { strict = true } = {}): void {
+  loadStateDict(
+    state: Readonly<Record<string, ArrayLike>>,
+    options: { strict?: boolean } = {},
+  ): void {
+    const { strict = true } = checkOptions(options)
     if (typeof state !== 'object' || state === null) wrong('state', 'an object of tensors', state)
     const own = this.stateDict()
     const missing = Object.keys(own).filter((name) => !(name in state))

@@ -3,7 +3,7 @@
 import { add, batchNorm, layerNorm, mul, reshape, rmsNorm } from '../autograd/ops/index.js'
 import { copyInto } from '../autograd/ops/memory.js'
 import { noGrad } from '../autograd/tape.js'
-import { checkInteger, checkNumber, wrong } from '../engine/check.js'
+import { checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { ones, zeros } from '../tensor/create.js'
 import { scope } from '../tensor/scope.js'
@@ -25,8 +25,12 @@ export class LayerNorm extends Module {
    * @param normalizedShape the last axes' extents
    * @param options `eps` 1e-5; `affine` false leaves weight and bias out, `bias` false the bias
    */
-  constructor(normalizedShape: number | Shape, { eps = 1e-5, affine = true, bias = true } = {}) {
+  constructor(
+    normalizedShape: number | Shape,
+    options: { eps?: number; affine?: boolean; bias?: boolean } = {},
+  ) {
     super()
+    const { eps = 1e-5, affine = true, bias = true } = checkOptions(options)
     this.#shape = shapeOf(normalizedShape)
     this.#eps = checkNumber(eps, 'eps', 0)
     this.weight = affine ? parameter(ones(this.#shape)) : null
@@ -48,11 +52,9 @@ export class RMSNorm extends Module {
    * @param normalizedShape the last axes' extents
    * @param options `eps`: the dtype's machine epsilon by default; `affine` false leaves the weight out
    */
-  constructor(
-    normalizedShape: number | Shape,
-    { eps, affine = true }: { eps?: number; affine?: boolean } = {},
-  ) {
+  constructor(normalizedShape: number | Shape, options: { eps?: number; affine?: boolean } = {}) {
     super()
+    const { eps, affine = true } = checkOptions(options)
     this.#shape = shapeOf(normalizedShape)
     this.#eps = eps === undefined ? undefined : checkNumber(eps, 'eps', 0)
     this.weight = affine ? parameter(ones(this.#shape)) : null
@@ -76,9 +78,10 @@ export class GroupNorm extends Module {
   constructor(
     readonly groups: number,
     readonly channels: number,
-    { eps = 1e-5, affine = true } = {},
+    options: { eps?: number; affine?: boolean } = {},
   ) {
     super()
+    const { eps = 1e-5, affine = true } = checkOptions(options)
     checkInteger(groups, 'groups', 1)
     checkInteger(channels, 'channels', 1)
     if (channels % groups !== 0) wrong('groups', `a divisor of ${channels} channels`, groups)
@@ -137,9 +140,15 @@ export class BatchNorm extends Module {
 
   constructor(
     readonly channels: number,
-    { eps = 1e-5, momentum = 0.1, affine = true, trackRunningStats = true }: BatchNormOptions = {},
+    options: BatchNormOptions = {},
   ) {
     super()
+    const {
+      eps = 1e-5,
+      momentum = 0.1,
+      affine = true,
+      trackRunningStats = true,
+    } = checkOptions(options)
     checkInteger(channels, 'channels', 1)
     this.eps = checkNumber(eps, 'eps', 0)
     this.momentum = momentum === null ? null : checkNumber(momentum, 'momentum', 0, 1)

@@ -1,6 +1,7 @@
 /** Spiking layers. */
 
 import { type LifOptions, lif } from '../autograd/ops/spiking.js'
+import { checkOptions } from '../engine/check.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { Module } from './module.js'
 
@@ -12,11 +13,9 @@ export class LIF extends Module {
   readonly #stateful: boolean
 
   /** @param options those of `lif`, and `stateful`: whether a call goes on where the last ended */
-  constructor({
-    stateful = false,
-    ...options
-  }: Omit<LifOptions, 'state'> & { stateful?: boolean } = {}) {
+  constructor(given: Omit<LifOptions, 'state'> & { stateful?: boolean } = {}) {
     super()
+    const { stateful = false, ...options } = checkOptions(given)
     this.#options = options
     this.#stateful = stateful
   }

@@ -20,6 +20,9 @@ const torchFormat = 'torch-optimizer'
  */
 export function saveOptimizerState(path: string, state: OptimizerState): void {
   const tensors: Record<string, ArrayLike> = {}
+  if (!Array.isArray(state?.state) || !Array.isArray(state.paramGroups)) {
+    wrong('state', 'what stateDict() of an optimizer gives', state)
+  }
   const steps = state.state.map((entry, i) => {
     for (const [name, value] of Object.entries(entry)) {
       if (typeof value === 'number') continue

@@ -1,6 +1,6 @@
 /** Which parameters go to the Muon family and which to AdamW. */
 
-import { wrong } from '../engine/check.js'
+import { checkFunction, checkOptions, wrong } from '../engine/check.js'
 import { Module } from '../nn/module.js'
 import { toTensor } from '../tensor/interop.js'
 import type { AlgorithmName, AlgorithmOptions, Parameter, ParamGroup } from './algorithm.js'
@@ -51,7 +51,14 @@ export function namedParametersOf(
     wrong(argument, 'a module or named parameters', parameters)
   }
   if (parameters instanceof Module) return parameters.namedParameters()
-  return Array.isArray(parameters) ? [...parameters] : Object.entries(parameters)
+  const entries = Array.isArray(parameters) ? parameters : Object.entries(parameters)
+  return entries.map((entry, i) => {
+    if (!Array.isArray(entry) || typeof entry[0] !== 'string') {
+      return wrong(`${argument}[${i}]`, 'a pair [name, tensor]', entry)
+    }
+    toTensor(entry[1], `${argument}.${entry[0]}`)
+    return [entry[0], entry[1]]
+  })
 }
 
 /** Names of parameters that belong to a module of embeddings. */
@@ -62,6 +69,17 @@ function embedded(module: Module): Set<string> {
     for (const [name] of child.namedParameters()) names.add(path ? `${path}.${name}` : name)
   }
   return names
+}
+
+function patterns(list: unknown, name: string): (string | RegExp)[] {
+  if (list === undefined) return []
+  if (!Array.isArray(list)) return wrong(name, 'a list of names and regular expressions', list)
+  for (const entry of list) {
+    if (typeof entry !== 'string' && !(entry instanceof RegExp)) {
+      wrong(name, 'names and regular expressions', entry)
+    }
+  }
+  return list
 }
 
 const listed = (name: string, list: readonly (string | RegExp)[]) =>
@@ -86,13 +104,18 @@ export function muonGroups<Hidden extends object, Rest extends object = RestOpti
   parameters: Module | NamedParameters,
   options: MuonGroupsOptions<Hidden, Rest> = {},
 ): MuonGroups<Hidden, Rest> {
+  const { isHidden, hidden, rest } = checkOptions(options)
+  checkOptions(hidden as object | undefined, 'hidden')
+  checkOptions(rest as object | undefined, 'rest')
+  if (isHidden !== undefined) checkFunction(isHidden, 'isHidden')
+  const toHidden = patterns(options.toHidden, 'toHidden')
+  const toRest = patterns(options.toRest, 'toRest')
   const named = namedParametersOf(parameters)
   const embeddings = parameters instanceof Module ? embedded(parameters) : new Set<string>()
   const shapes = named.map(([name, p]) => toTensor(p, name).shape)
   const matrix = (shape: readonly number[]) => shape.length >= 2 && shape[0] !== 1
   const last = shapes.findLastIndex(matrix)
   const head = inBlock.test(named[last]?.[0] ?? '') ? -1 : last
-  const { isHidden, toHidden = [], toRest = [] } = options
   const chosen = named.map(([name], i) => {
     const shape = shapes[i] as readonly number[]
     const decided = isHidden?.(name, shape)
@@ -103,7 +126,7 @@ export function muonGroups<Hidden extends object, Rest extends object = RestOpti
   })
   const pick = (wanted: boolean) => named.filter((_, i) => chosen[i] === wanted).map(([, p]) => p)
   return {
-    hidden: { ...(options.hidden as Partial<Hidden>), params: pick(true) },
-    rest: { ...(options.rest as Partial<Rest>), params: pick(false) },
+    hidden: { ...(hidden as Partial<Hidden>), params: pick(true) },
+    rest: { ...(rest as Partial<Rest>), params: pick(false) },
   }
 }

@@ -3,7 +3,7 @@
  * scaling rules by proper weight decay tuning" (Fan, Liu, Zhao, Yuan, Gu, arXiv 2510.15262).
  */
 
-import { checkNumber, wrong } from '../engine/check.js'
+import { checkFunction, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import type { Module } from '../nn/module.js'
 import { Generator } from '../random/generator.js'
@@ -64,6 +64,7 @@ export function layerwiseWeightDecay(
   for (const [name, value] of Object.entries({ lr, weightDecay })) {
     checkNumber(value, name, 0, Number.MAX_VALUE)
   }
+  if (isMatrix !== undefined) checkFunction(isMatrix, 'isMatrix')
   const named = namedParametersOf(parameters)
   const hidden = new Set(muonGroups(parameters).hidden.params)
   const small = base && new Map(namedParametersOf(base, 'base'))
@@ -98,8 +99,11 @@ export function layerwiseWeightDecay(
  */
 export function topSingularValue(
   x: ArrayLike,
-  { tolerance = 1e-6, maxIterations = 1000 } = {},
+  options: { tolerance?: number; maxIterations?: number } = {},
 ): number {
+  const { tolerance = 1e-6, maxIterations = 1000 } = checkOptions(options)
+  checkNumber(tolerance, 'tolerance', 0)
+  checkInteger(maxIterations, 'maxIterations', 1)
   const given = toTensor(x, 'x')
   if (given.rank < 2) {
     throw new ShapeError(`'x' has shape ${shownShape(given.shape)}, expected at least two axes`)

@@ -2,7 +2,7 @@
 
 import { type AsyncOptions, runAsync } from '../engine/async.js'
 import { begin, flatView, number } from '../engine/call.js'
-import { checkChoice, checkInteger, wrong } from '../engine/check.js'
+import { checkChoice, checkInteger, checkOptions, wrong } from '../engine/check.js'
 import {
   ArgumentError,
   DeviceError,
@@ -271,10 +271,10 @@ export class Optimizer<Options extends CommonOptions> {
    * done. Aborting, or a gradient that is not finite, leaves all of them as they were. Another step
    * before its end is refused.
    */
-  async stepAsync({
-    signal,
-    grads,
-  }: AsyncOptions & { grads?: readonly (ArrayLike | null)[] } = {}): Promise<boolean> {
+  async stepAsync(
+    options: AsyncOptions & { grads?: readonly (ArrayLike | null)[] } = {},
+  ): Promise<boolean> {
+    const { signal, grads } = checkOptions(options)
     this.#checkIdle()
     const plan = this.#plan(grads)
     this.#busy = true

@@ -43,7 +43,9 @@ export class Scheduler {
   ) {
     const groups = optimizer?.paramGroups as unknown as Record<string, unknown>[]
     if (!Array.isArray(groups)) wrong('optimizer', 'an optimizer', optimizer)
-    if (schedules === null || schedules === undefined) wrong('schedules', 'a schedule', schedules)
+    if (schedules === null || !['function', 'object'].includes(typeof schedules)) {
+      wrong('schedules', 'a schedule, one a group, or some by option', schedules)
+    }
     const byOption =
       typeof schedules === 'function' || Array.isArray(schedules)
         ? { lr: schedules as Schedule | readonly Schedule[] }

@@ -4,7 +4,15 @@
  * `times(a, b)`.
  */
 
-import { checkChoice, checkInteger, checkNumber, wrong } from '../engine/check.js'
+import {
+  checkChoice,
+  checkFinite,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  requireOptions,
+  wrong,
+} from '../engine/check.js'
 
 /** The factor at a step, counted from 0. */
 export type Schedule = (step: number) => number
@@ -17,26 +25,36 @@ const checkSteps = (steps: unknown) => checkInteger(steps, 'steps', 0)
 
 /** One factor for all steps; 1 by default. */
 export function constant(factor = 1): Schedule {
-  checkNumber(factor, 'factor')
+  checkFinite(factor, 'factor')
   return () => factor
 }
 
 /** From one factor to another in a straight line over `steps`, then the last. 1 to 0 by default. */
-export function linear(steps: number, { from = 1, to = 0 } = {}): Schedule {
+export function linear(steps: number, options: { from?: number; to?: number } = {}): Schedule {
+  const { from = 1, to = 0 } = checkOptions(options)
+  checkFinite(from, 'from')
+  checkFinite(to, 'to')
   checkSteps(steps)
   return (step) => from + (to - from) * done(step, steps)
 }
 
 /** Half a cosine from 1 to `final` over `steps` (Loshchilov & Hutter 2017), then `final`; 0 by default. */
-export function cosine(steps: number, { final = 0 } = {}): Schedule {
+export function cosine(steps: number, options: { final?: number } = {}): Schedule {
+  const { final = 0 } = checkOptions(options)
+  checkFinite(final, 'final')
   checkSteps(steps)
   return (step) => final + ((1 - final) * (1 + Math.cos(Math.PI * done(step, steps)))) / 2
 }
 
 /** Cosines from 1 to `final` again and again, each `factor` times longer than the last (SGDR). */
-export function cosineRestarts(steps: number, { factor = 1, final = 0 } = {}): Schedule {
+export function cosineRestarts(
+  steps: number,
+  options: { factor?: number; final?: number } = {},
+): Schedule {
+  const { factor = 1, final = 0 } = checkOptions(options)
+  checkFinite(final, 'final')
   checkInteger(steps, 'steps', 1)
-  checkNumber(factor, 'factor', 1)
+  checkNumber(factor, 'factor', 1, Number.MAX_VALUE)
   return (step) => {
     let length = steps
     let at = step
@@ -49,22 +67,30 @@ export function cosineRestarts(steps: number, { factor = 1, final = 0 } = {}): S
 }
 
 /** (1 − step/steps)^power from 1 to `final`, then `final`. */
-export function polynomial(steps: number, { power = 1, final = 0 } = {}): Schedule {
+export function polynomial(
+  steps: number,
+  options: { power?: number; final?: number } = {},
+): Schedule {
+  const { power = 1, final = 0 } = checkOptions(options)
+  checkFinite(final, 'final')
   checkSteps(steps)
   checkNumber(power, 'power', 0)
   return (step) => final + (1 - final) * (1 - done(step, steps)) ** power
 }
 
 /** gamma^step; with `every`, gamma^⌊step/every⌋: PyTorch's ExponentialLR and StepLR. */
-export function exponential(gamma: number, { every = 1 } = {}): Schedule {
-  checkNumber(gamma, 'gamma', 0)
+export function exponential(gamma: number, options: { every?: number } = {}): Schedule {
+  const { every = 1 } = checkOptions(options)
+  checkNumber(gamma, 'gamma', 0, Number.MAX_VALUE)
   checkInteger(every, 'every', 1)
   return (step) => gamma ** Math.floor(step / every)
 }
 
 /** gamma for every milestone passed: PyTorch's MultiStepLR. */
-export function milestones(steps: readonly number[], { gamma = 0.1 } = {}): Schedule {
+export function milestones(steps: readonly number[], options: { gamma?: number } = {}): Schedule {
+  const { gamma = 0.1 } = checkOptions(options)
   if (!Array.isArray(steps)) wrong('steps', 'a list of step numbers', steps)
+  for (const step of steps) checkInteger(step, 'steps', 0)
   checkNumber(gamma, 'gamma', 0)
   return (step) => gamma ** steps.filter((at) => step >= at).length
 }
@@ -79,7 +105,13 @@ export function inverseSqrt(offset: number): Schedule {
  * A straight line from `from` (0 by default) up to where `then` begins, reached at step `steps`; then
  * `then`, which counts its own steps from 0. The first step is (1/steps) of the way up, not 0.
  */
-export function warmup(steps: number, then: Schedule = constant(), { from = 0 } = {}): Schedule {
+export function warmup(
+  steps: number,
+  then: Schedule = constant(),
+  options: { from?: number } = {},
+): Schedule {
+  const { from = 0 } = checkOptions(options)
+  checkFinite(from, 'from')
   checkSteps(steps)
   checkSchedule(then, 'then')
   return (step) =>
@@ -99,7 +131,8 @@ export interface WarmupStableDecayOptions {
 
 /** Up, along, down (WSD; Hu et al., arXiv 2404.06395): training may go on from the stable part. */
 export function warmupStableDecay(options: WarmupStableDecayOptions): Schedule {
-  const { warmup: up, stable, decay, final = 0, shape = 'linear' } = options
+  const { warmup: up, stable, decay, final = 0, shape = 'linear' } = requireOptions(options)
+  checkFinite(final, 'final')
   for (const [name, value] of Object.entries({ warmup: up, stable, decay })) {
     checkInteger(value, name, 0)
   }
@@ -114,7 +147,13 @@ export function warmupStableDecay(options: WarmupStableDecayOptions): Schedule {
 }
 
 /** Up to 1 and down to `final` in one go, both in straight lines (Smith's one-cycle). */
-export function oneCycle(steps: number, { peak = 0.3, from = 0.04, final = 1e-4 } = {}): Schedule {
+export function oneCycle(
+  steps: number,
+  options: { peak?: number; from?: number; final?: number } = {},
+): Schedule {
+  const { peak = 0.3, from = 0.04, final = 1e-4 } = checkOptions(options)
+  checkFinite(from, 'from')
+  checkFinite(final, 'final')
   checkInteger(steps, 'steps', 1)
   checkNumber(peak, 'peak', 0, 1)
   const up = Math.round(steps * peak)

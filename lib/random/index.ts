@@ -1,8 +1,9 @@
 /** Random tensors. */
 
 import { cast } from '../autograd/ops/memory.js'
-import { checkInteger, wrong } from '../engine/check.js'
-import { type CreateOptions, checkDType } from '../tensor/create.js'
+import { checkInstance, checkInteger, checkOptions, wrong } from '../engine/check.js'
+import type { CreateOptions } from '../tensor/create.js'
+import { checkDType } from '../tensor/dtype.js'
 import { checkShape, type Shape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 import { filled, Generator } from './generator.js'
@@ -13,7 +14,7 @@ let generator = new Generator(0)
 
 /** Restarts the default generator. */
 export function manualSeed(seed: number): Generator {
-  generator = new Generator(seed)
+  generator = new Generator(checkInteger(seed, 'seed'))
   return generator
 }
 
@@ -42,8 +43,10 @@ function draw(
   shape: Shape,
   a: number,
   b: number,
-  { generator: g = generator, requiresGrad = false, ...options }: RandomOptions,
+  given: RandomOptions,
 ): Tensor {
+  const { generator: g = generator, requiresGrad = false, ...options } = checkOptions(given)
+  checkInstance(g, Generator, 'generator')
   const dtype = checkDType(options.dtype ?? 'float32')
   const direct = (filled[kind] as readonly string[]).includes(dtype)
   const x = g.fill(Tensor.empty(checkShape(shape), direct ? dtype : 'float64'), kind, a, b)
@@ -71,5 +74,5 @@ export function randint(
   checkInteger(high, 'high')
   if (high <= low) wrong('high', `an integer above ${low}`, high)
   checkInteger(high - low, 'high - low', 1, 2 ** 32)
-  return draw('integers', shape, low, high - low, { dtype: 'int32', ...options })
+  return draw('integers', shape, low, high - low, { dtype: 'int32', ...checkOptions(options) })
 }

@@ -5,6 +5,7 @@
 
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { checkOptions } from '../engine/check.js'
 import { ArgumentError, FormatError, ShapeError } from '../engine/errors.js'
 import { writeAtomically } from '../io/atomic.js'
 import { loadSafetensors, saveSafetensors } from '../io/index.js'
@@ -48,8 +49,9 @@ function factors({ layer, adapter, name }: Adapted, asLora: boolean): [Tensor, T
 export function saveAdapters(
   adapters: Adapters,
   folder: string,
-  { asLora = false }: SaveAdaptersOptions = {},
+  options: SaveAdaptersOptions = {},
 ): void {
+  const { asLora = false } = checkOptions(options)
   const { rank, alpha, method, layers } = adapters
   const width = asLora ? 2 : 1
   const config = {

@@ -5,7 +5,7 @@
  * peft the singular values are divided by alpha / r first, so that W_res + (alpha / r)·B·A = W.
  */
 
-import { checkInteger } from '../engine/check.js'
+import { checkInteger, checkOptions } from '../engine/check.js'
 import { randomizedSvd, type Svd, svd } from '../linalg/index.js'
 import type { Module } from '../nn/index.js'
 import { scope, type Tensor } from '../tensor/index.js'
@@ -46,7 +46,8 @@ export function pissaStart(
  *
  * @throws NumericalError where a weight holds NaN or Inf
  */
-export function pissa(model: Module, { niter, seed, ...options }: PissaOptions = {}): Adapters {
+export function pissa(model: Module, given: PissaOptions = {}): Adapters {
+  const { niter, seed, ...options } = checkOptions(given)
   if (niter !== undefined) checkInteger(niter, 'niter', 0, 100)
   const method = niter === undefined ? 'pissa' : `pissa_niter_${niter}`
   return attach(model, method, options, (weight, { rank, scale }) =>

@@ -4,14 +4,15 @@
  * Representation Geometry of Language Models" (arXiv 2509.23024) follows them over pretraining.
  */
 
-import { wrong } from '../engine/check.js'
+import { checkOptions, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { svdvals } from '../linalg/index.js'
 import { noGrad, scope } from '../tensor/index.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 
 /** Singular values of centred features, descending. */
-export function spectrum(features: ArrayLike, { center = true } = {}): Float64Array {
+export function spectrum(features: ArrayLike, options: { center?: boolean } = {}): Float64Array {
+  const { center = true } = checkOptions(options)
   const x = toTensor(features, 'features')
   if (x.rank !== 2 || x.size === 0)
     throw new ShapeError(`'features' has shape [${x.shape.join(', ')}], expected [samples, d]`)
@@ -47,7 +48,8 @@ export interface AlphaReqOptions {
 }
 
 /** The slope of a line through (log i, log λᵢ), negated: λᵢ ∝ i^−α, λ = σ². NaN with fewer than two values. */
-export function alphaReq(values: Numbers, { range }: AlphaReqOptions = {}): number {
+export function alphaReq(values: Numbers, options: AlphaReqOptions = {}): number {
+  const { range } = checkOptions(options)
   const largest = values.length > 0 ? (values[0] as number) : 0
   let last = 0
   while (last < values.length && (values[last] as number) ** 2 > 1e-12 * largest ** 2) last++

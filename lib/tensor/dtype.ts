@@ -1,5 +1,6 @@
 /** Element types and the typed arrays that hold them. */
 
+import { checkChoice } from '../engine/check.js'
 import { DTypeError } from '../engine/errors.js'
 
 /** An element type. `bfloat16` is for storage: arithmetic on it is done in float32. */
@@ -17,6 +18,11 @@ export const dtypeCodes: Record<DType, number> = {
   uint8: 4,
   bool: 5,
 }
+
+const dtypes = Object.keys(dtypeCodes) as DType[]
+
+/** A dtype that a user gave. */
+export const checkDType = (dtype: unknown): DType => checkChoice(dtype, 'dtype', dtypes)
 
 /** The typed array of each dtype. */
 export const arrayTypes = {
@@ -39,7 +45,7 @@ export function isFloating(dtype: DType): boolean {
 }
 
 /** The dtype that a typed array holds, where none is named: Uint16Array is bfloat16, Uint8Array is uint8. */
-export function dtypeOf(array: unknown): DType {
+export function dtypeOf(array: unknown, name = 'data'): DType {
   if (array instanceof Float32Array) return 'float32'
   if (array instanceof Float64Array) return 'float64'
   if (array instanceof Int32Array) return 'int32'
@@ -47,6 +53,6 @@ export function dtypeOf(array: unknown): DType {
   if (array instanceof Uint8Array) return 'uint8'
   const given = (array as object | null)?.constructor?.name ?? typeof array
   throw new DTypeError(
-    `'data' is a ${given}; expected a Float32Array, Float64Array, Int32Array, Uint16Array (bfloat16) or Uint8Array`,
+    `'${name}' is a ${given}; expected a Float32Array, Float64Array, Int32Array, Uint16Array (bfloat16) or Uint8Array`,
   )
 }

@@ -1,9 +1,9 @@
 /** What counts as a tensor, and going back to what the caller uses. */
 
 import ndarray, { type NdArray } from 'ndarray'
-import { wrong } from '../engine/check.js'
-import { DTypeError, ShapeError } from '../engine/errors.js'
-import { arrayTypes, type DType, dtypeOf, type TypedArray } from './dtype.js'
+import { checkInteger, checkIntegers, wrong } from '../engine/check.js'
+import { DisposedError, DTypeError, ShapeError } from '../engine/errors.js'
+import { arrayTypes, type DType, dtypeOf, isFloating, type TypedArray } from './dtype.js'
 import { checkShape, type Shape, shownShape, sizeOf, stridesOf } from './shape.js'
 import { Tensor } from './tensor.js'
 
@@ -13,6 +13,8 @@ export interface DataWithShape {
   shape: readonly number[]
   /** Needed where the array alone does not tell: 'bool' in a Uint8Array. */
   dtype?: DType
+  /** Strided memory comes as an ndarray: strides here would be ignored. */
+  strides?: never
 }
 
 /** Anything that a function takes where it needs a tensor. */
@@ -36,7 +38,7 @@ export function describe(value: unknown, name = 'array'): Parts {
     return wrong(name, 'a Tensor, an ndarray or { data: TypedArray, shape: number[] }', value)
   }
   const { data } = value as DataWithShape
-  const dtype = (value as DataWithShape).dtype ?? dtypeOf(data)
+  const dtype = (value as DataWithShape).dtype ?? dtypeOf(data, `${name}.data`)
   const Type = arrayTypes[dtype]
   if (!Type) throw new DTypeError(`unknown dtype ${String(dtype)} of '${name}'`)
   if (!(data instanceof Type)) {
@@ -44,9 +46,11 @@ export function describe(value: unknown, name = 'array'): Parts {
       `'${name}' is said to be ${dtype} but its data is a ${data?.constructor?.name}`,
     )
   }
-  const shape = checkShape([...(value as DataWithShape).shape], `${name}.shape`)
-  const strides = isNdarray(value) ? [...value.stride] : stridesOf(shape)
-  const offset = isNdarray(value) ? value.offset : 0
+  const shape = checkShape((value as DataWithShape).shape, `${name}.shape`)
+  const strides = isNdarray(value)
+    ? checkIntegers(value.stride, `${name}.stride`, shape.length)
+    : stridesOf(shape)
+  const offset = isNdarray(value) ? checkInteger(value.offset, `${name}.offset`) : 0
   let low = offset
   let high = offset
   for (let i = 0; i < shape.length; i++) {
@@ -63,8 +67,39 @@ export function describe(value: unknown, name = 'array'): Parts {
   return { data, dtype, shape, strides, offset }
 }
 
+const disposedError = (x: Tensor, name: string) =>
+  new DisposedError(`'${name}' of shape ${shownShape(x.shape)} was used after dispose()`)
+
+/** A Tensor and nothing else, where gradients or changes must reach the caller's own. */
+export function checkTensor(value: unknown, name: string): Tensor {
+  if (!(value instanceof Tensor)) return wrong(name, 'a Tensor', value)
+  if (value.disposed) throw disposedError(value, name)
+  return value
+}
+
+/** A tensor of floats. */
+export function checkFloating(x: Tensor, name: string): Tensor {
+  if (!isFloating(x.dtype)) throw new DTypeError(`'${name}' has dtype ${x.dtype}, expected floats`)
+  return x
+}
+
+/** A list of Tensors. */
+export function checkTensors(value: unknown, name: string, least = 0): Tensor[] {
+  if (!Array.isArray(value) || value.length < least) {
+    return wrong(name, `a list of at least ${least} tensors`, value)
+  }
+  value.forEach((x, i) => {
+    checkTensor(x, `${name}[${i}]`)
+  })
+  return value
+}
+
 /** A tensor over the memory of what a function was given, with the argument's name in errors. */
 export function toTensor(value: unknown, name: string): Tensor {
+  if (value instanceof Tensor) {
+    if (value.disposed) throw disposedError(value, name)
+    return value
+  }
   if (value instanceof Tensor) return value
   const { data, dtype, shape, strides, offset } = describe(value, name)
   return Tensor.from({ data, dtype, shape, stride: strides, offset } as unknown as ArrayLike)

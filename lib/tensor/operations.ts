@@ -1,6 +1,7 @@
 /** What people call on tensors: thin names for the functions of lib/autograd/ops, documented there. */
 
 import * as ops from '../autograd/ops/index.js'
+import { wrong } from '../engine/check.js'
 import type { ArrayLike } from './interop.js'
 import type { Shape } from './shape.js'
 import { type Operand, Tensor } from './tensor.js'
@@ -345,6 +346,7 @@ export class Operations {
     return ops.copyInto(this, source)
   }
   fill_(this: Tensor, value: number): Tensor {
+    if (typeof value !== 'number') wrong('value', 'a number', value)
     return ops.copyInto(this, value)
   }
   zero_(this: Tensor): Tensor {

@@ -1,5 +1,6 @@
 /** Scopes: everything made inside is disposed at the end, but for what is returned or kept. */
 
+import { checkFunction } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import type { Tensor } from './tensor.js'
 
@@ -29,7 +30,10 @@ function collect(value: unknown, found: Set<object>): void {
  * Their memory is reused by the next step. `fn` must be synchronous: between two turns of the event
  * loop other code would make tensors too.
  */
-export const scope = <T>(fn: () => T): T => scopeWith(fn, null)
+export function scope<T>(fn: () => T): T {
+  checkFunction(fn, 'fn')
+  return scopeWith(fn, null)
+}
 
 /** scope() that also tells which tensors it made and returned. */
 export function scopeWith<T>(fn: () => T, survivors: Tensor[] | null): T {

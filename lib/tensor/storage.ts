@@ -4,6 +4,7 @@
  * before; what a user handed in, or saw through `data`, never is.
  */
 
+import { checkNumber } from '../engine/check.js'
 import { DeviceError } from '../engine/errors.js'
 import { type DeviceBuffer, type NativeBuffer, native } from '../engine/native.js'
 import { openDevice } from '../engine/plugins.js'
@@ -99,7 +100,7 @@ export function clearRecycled(): void {
 /** Bytes that wait to be reused, and the most that may (1 GiB unless set). */
 export function recycledMemory(limit?: number): { bytes: number; limit: number } {
   if (limit !== undefined) {
-    shelfLimit = limit
+    shelfLimit = checkNumber(limit, 'limit', 0)
     if (shelvedBytes > shelfLimit) clearRecycled()
   }
   return { bytes: shelvedBytes, limit: shelfLimit }

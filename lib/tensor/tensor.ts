@@ -4,12 +4,12 @@ import type { NdArray } from 'ndarray'
 import { backward } from '../autograd/backward.js'
 import * as ops from '../autograd/ops/index.js'
 import type { Node } from '../autograd/tape.js'
-import { wrong } from '../engine/check.js'
+import { checkFunction, wrong } from '../engine/check.js'
 import { ArgumentError, DisposedError, ShapeError } from '../engine/errors.js'
 import type { NativeBuffer } from '../engine/native.js'
 import { deviceId } from '../engine/plugins.js'
 import { bytesOf, type DType, dtypeCodes, isFloating, type TypedArray } from './dtype.js'
-import { type ArrayLike, describe, toNdarray } from './interop.js'
+import { type ArrayLike, checkTensor, describe, toNdarray, toTensor } from './interop.js'
 import { Operations } from './operations.js'
 import { track } from './scope.js'
 import { isContiguous, type Shape, shownShape, sizeOf, stridesOf } from './shape.js'
@@ -71,7 +71,7 @@ export class Tensor extends Operations {
    * Uint16Array counts as bfloat16 and Uint8Array as uint8 unless `dtype` says 'bool'.
    */
   static from(value: ArrayLike): Tensor {
-    if (value instanceof Tensor) return value
+    if (value instanceof Tensor) return checkTensor(value, 'array')
     const { data, dtype, shape, strides, offset } = describe(value)
     return new Tensor(adopt(data), dtype, shape, strides, offset)
   }
@@ -244,7 +244,7 @@ export class Tensor extends Operations {
   set grad(value: Tensor | null) {
     if (value === this.#grad) return
     if (value !== null) {
-      if (!(value instanceof Tensor)) wrong('grad', 'a tensor or null', value)
+      checkTensor(value, 'grad')
       if (shownShape(value.shape) !== shownShape(this.shape)) {
         throw new ShapeError(
           `'grad' has shape ${shownShape(value.shape)}, the tensor ${shownShape(this.shape)}`,
@@ -274,11 +274,12 @@ export class Tensor extends Operations {
     gradient?: ArrayLike,
     options: { retainGraph?: boolean; createGraph?: boolean } = {},
   ): void {
-    backward(this, gradient === undefined ? undefined : Tensor.from(gradient), options)
+    backward(this, gradient === undefined ? undefined : toTensor(gradient, 'gradient'), options)
   }
 
   /** Calls `hook` with the gradient of this tensor when it is known; what it returns replaces it. */
   registerHook(hook: (grad: Tensor) => Tensor | undefined): () => void {
+    checkFunction(hook, 'hook')
     this.#hooks ??= new Set()
     this.#hooks.add(hook)
     return () => void this.#hooks?.delete(hook)

@@ -1,7 +1,7 @@
 /** Convolution and pooling of images [n, channels, height, width], and their gradients. */
 
 import { begin, number, view } from '../../engine/call.js'
-import { checkInteger, wrong } from '../../engine/check.js'
+import { checkInteger, checkOptions, wrong } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
@@ -90,8 +90,9 @@ export function conv2d(
   images: ArrayLike,
   kernels: ArrayLike,
   offsets: ArrayLike | null = null,
-  { stride = 1, padding = 0, dilation = 1, groups = 1 }: Conv2dOptions = {},
+  options: Conv2dOptions = {},
 ): Tensor {
+  const { stride = 1, padding = 0, dilation = 1, groups = 1 } = checkOptions(options)
   const x = toTensor(images, 'images')
   const weight = toTensor(kernels, 'kernels')
   const bias = offsets && toTensor(offsets, 'offsets')

@@ -23,7 +23,7 @@ const dots = (count: number) => Array.from({ length: count }, (_, i) => `.${coun
 
 function parse(spec: string, operands: readonly Tensor[]): { terms: Term[]; output: string[] } {
   const fail = (what: string): never => {
-    throw new ArgumentError(`einsum '${spec}': ${what}`)
+    throw new ArgumentError(`'spec' is '${spec}': ${what}`)
   }
   const [left, right, more] = spec.replaceAll(' ', '').split('->') as [string, string?, string?]
   if (more !== undefined) fail("there is more than one '->'")
@@ -89,7 +89,10 @@ function extentsOf(terms: readonly Term[]): Map<string, number> {
       const extent = x.shape[i] as number
       const known = extents.get(label) ?? 1
       if (known !== 1 && extent !== 1 && known !== extent) {
-        throw new ShapeError(`einsum: the axis '${label}' has extents ${known} and ${extent}`)
+        const shapes = terms.map((term) => shownShape(term.x.shape)).join(', ')
+        throw new ShapeError(
+          `einsum: the axis '${label}' has extents ${known} and ${extent} in operands of shapes ${shapes}`,
+        )
       }
       extents.set(label, known === 1 ? extent : known)
     })

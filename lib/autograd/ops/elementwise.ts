@@ -1,6 +1,6 @@
 /** Elementwise functions and their gradients. */
 
-import { checkNumber } from '../../engine/check.js'
+import { checkNumber, checkOptions } from '../../engine/check.js'
 import { type DType, isFloating } from '../../tensor/dtype.js'
 import * as raw from '../../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
@@ -15,7 +15,8 @@ import { broadcastSamples, isBroadcast } from './samples.js'
 
 /** A function with the gradient rule g, x, y → dx. */
 function differentiable(name: raw.UnaryName, rule: (g: Tensor, x: Tensor, y: Tensor) => Tensor) {
-  return (x: Tensor): Tensor => {
+  return (x: ArrayLike): Tensor => {
+    x = toTensor(x, 'x')
     const y = raw.unary(name, x, isFloating(x.dtype) ? x.dtype : 'float32')
     return tracked(x) ? record(y, [x], (g) => [rule(g, x, y)]) : y
   }
@@ -23,7 +24,8 @@ function differentiable(name: raw.UnaryName, rule: (g: Tensor, x: Tensor, y: Ten
 
 /** A function that keeps integers integers. */
 function onIntegersToo(name: raw.UnaryName, rule: (g: Tensor, x: Tensor, y: Tensor) => Tensor) {
-  return (x: Tensor): Tensor => {
+  return (x: ArrayLike): Tensor => {
+    x = toTensor(x, 'x')
     const y = raw.unary(name, x, x.dtype === 'bool' ? 'int32' : x.dtype)
     return tracked(x) ? record(y, [x], (g) => [rule(g, x, y)]) : y
   }
@@ -32,8 +34,10 @@ function onIntegersToo(name: raw.UnaryName, rule: (g: Tensor, x: Tensor, y: Tens
 /** A piecewise constant function: its gradient is zero. */
 const flat =
   (name: raw.UnaryName, dtype?: DType) =>
-  (x: Tensor): Tensor =>
-    raw.unary(name, x, dtype ?? x.dtype)
+  (x: ArrayLike): Tensor => {
+    x = toTensor(x, 'x')
+    return raw.unary(name, x, dtype ?? x.dtype)
+  }
 
 export const neg = onIntegersToo('neg', (g) => neg(g))
 export const abs = onIntegersToo('abs', (g, x) => mul(g, sign(x)))
@@ -231,7 +235,8 @@ export function where(condition: ArrayLike, a: Operand, b: Operand): Tensor {
 /**
  * Limits elements to [low, high]; null leaves a side open. The gradient passes where they lie inside.
  */
-export function clip(x: Tensor, low: number | null, high: number | null): Tensor {
+export function clip(x: ArrayLike, low: number | null, high: number | null): Tensor {
+  x = toTensor(x, 'x')
   const [a, b] = [low ?? -Infinity, high ?? Infinity]
   checkNumber(a, 'low')
   checkNumber(b, 'high')
@@ -244,15 +249,22 @@ const inside = (g: Tensor, x: Tensor, low: number, high: number): Tensor =>
   where(logicalAnd(ge(x, low), le(x, high)), g, 0)
 
 /** a + t·(b − a). */
-export const lerp = (a: Operand, b: Operand, t: Operand): Tensor => add(a, mul(sub(b, a), t))
+export function lerp(a: Operand, b: Operand, t: Operand): Tensor {
+  const start = operand(a, 'a')
+  return add(start, mul(sub(operand(b, 'b'), start), operand(t, 't')))
+}
 
 /** x + value·a·b. */
-export const addcmul = (x: Operand, a: Operand, b: Operand, value = 1): Tensor =>
-  add(x, scaled(mul(a, b), value))
+export function addcmul(x: Operand, a: Operand, b: Operand, value = 1): Tensor {
+  const start = operand(x, 'x')
+  return add(start, scaled(mul(a, b), value))
+}
 
 /** x + value·a/b. */
-export const addcdiv = (x: Operand, a: Operand, b: Operand, value = 1): Tensor =>
-  add(x, scaled(div(a, b), value))
+export function addcdiv(x: Operand, a: Operand, b: Operand, value = 1): Tensor {
+  const start = operand(x, 'x')
+  return add(start, scaled(div(a, b), value))
+}
 
 const scaled = (x: Tensor, value: number) => (checkNumber(value, 'value') === 1 ? x : mul(x, value))
 
@@ -267,11 +279,10 @@ export interface Closeness {
 }
 
 /** |a − b| ≤ atol + rtol·|b|, or both equal (infinities): bool, by element. */
-export function isClose(
-  a: Operand,
-  b: Operand,
-  { rtol = 1e-5, atol = 1e-8, equalNaN = false }: Closeness = {},
-): Tensor {
+export function isClose(a: Operand, b: Operand, options: Closeness = {}): Tensor {
+  const { rtol = 1e-5, atol = 1e-8, equalNaN = false } = checkOptions(options)
+  checkNumber(rtol, 'rtol', 0)
+  checkNumber(atol, 'atol', 0)
   const [x, y] = [operand(a, 'a'), operand(b, 'b')]
   const bound =
     typeof y === 'number' ? Math.abs(y) * rtol + atol : add(mul(abs(y.detach()), rtol), atol)

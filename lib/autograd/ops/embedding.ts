@@ -1,7 +1,7 @@
 /** Rows of a table by number, and the sums that are their gradient. */
 
 import { begin, number, viewAs } from '../../engine/call.js'
-import { checkInteger } from '../../engine/check.js'
+import { checkInteger, checkOptions } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
@@ -24,8 +24,9 @@ import { slice } from './views.js'
 export function embedding(
   indexLike: ArrayLike,
   tableLike: ArrayLike,
-  { paddingIndex }: { paddingIndex?: number | undefined } = {},
+  options: { paddingIndex?: number | undefined } = {},
 ): Tensor {
+  const { paddingIndex } = checkOptions(options)
   const index = toTensor(indexLike, 'indices')
   const table = toTensor(tableLike, 'table')
   if (index.dtype !== 'int32') {

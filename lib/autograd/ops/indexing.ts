@@ -1,8 +1,15 @@
 /** Picking entries by index, by mask, and putting them back. Indices are int32 and not negative. */
 
-import { checkChoice, checkInteger, checkNumber, wrong } from '../../engine/check.js'
+import {
+  checkChoice,
+  checkInteger,
+  checkIntegers,
+  checkNumber,
+  checkOptions,
+  wrong,
+} from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
-import { type DType, isFloating } from '../../tensor/dtype.js'
+import { checkDType, type DType, isFloating } from '../../tensor/dtype.js'
 import * as raw from '../../tensor/indexing.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import {
@@ -23,7 +30,7 @@ export type Indices = ArrayLike | readonly number[]
 
 function indicesOf(value: Indices, name = 'index'): Tensor {
   const index = Array.isArray(value)
-    ? toTensor({ data: Int32Array.from(value as number[]), shape: [value.length] }, name)
+    ? toTensor({ data: Int32Array.from(checkIntegers(value, name)), shape: [value.length] }, name)
     : toTensor(value, name)
   if (index.dtype !== 'int32')
     throw new DTypeError(`'${name}' has dtype ${index.dtype}, expected int32`)
@@ -89,14 +96,16 @@ function sumInto(g: Tensor, axis: number, index: Tensor, shape: Shape): Tensor {
  *
  * @param index int32, as many axes as x; off the axis it may be shorter
  */
-export function gather(x: Tensor, axis: number, index: ArrayLike): Tensor {
+export function gather(x: ArrayLike, axis: number, index: ArrayLike): Tensor {
+  x = toTensor(x, 'x')
   const a = axisOf(axis, x.rank)
   const i = indicesOf(index)
   return pick(reached(x, i.shape, a, 'x'), a, i)
 }
 
 /** The entries along an axis that `indices` (int32, rank 1) name, in that order. */
-export function indexSelect(x: Tensor, indices: Indices, axis = 0): Tensor {
+export function indexSelect(x: ArrayLike, indices: Indices, axis = 0): Tensor {
+  x = toTensor(x, 'x')
   return pick(x, axisOf(axis, x.rank), listOf(indices))
 }
 
@@ -147,7 +156,8 @@ function winners(shape: Shape, axis: number, index: Tensor, src: Tensor): Tensor
  * @param index int32, as many axes as x; off the axis it may be shorter
  * @param src a number, or a tensor at least as long as the index along every axis
  */
-export function scatter(x: Tensor, axis: number, index: ArrayLike, src: Operand): Tensor {
+export function scatter(x: ArrayLike, axis: number, index: ArrayLike, src: Operand): Tensor {
+  x = toTensor(x, 'x')
   const a = axisOf(axis, x.rank)
   const i = indicesOf(index)
   return scatterOf(x, a, i, sourceOf(src, x, i.shape))
@@ -160,7 +170,8 @@ function addAt(x: Tensor, axis: number, index: Tensor, src: Tensor): Tensor {
 }
 
 /** As scatter(), but adds: several entries for one place are summed, in order. */
-export function scatterAdd(x: Tensor, axis: number, index: ArrayLike, src: Operand): Tensor {
+export function scatterAdd(x: ArrayLike, axis: number, index: ArrayLike, src: Operand): Tensor {
+  x = toTensor(x, 'x')
   const a = axisOf(axis, x.rank)
   const i = indicesOf(index)
   return addAt(x, a, i, sourceOf(src, x, i.shape))
@@ -184,13 +195,14 @@ const neutral: Record<ScatterReduction, number> = {
  * among themselves alone. Equal extremes share the gradient.
  */
 export function scatterReduce(
-  x: Tensor,
+  x: ArrayLike,
   axis: number,
   index: ArrayLike,
   src: Operand,
   mode: ScatterReduction,
   includeSelf = true,
 ): Tensor {
+  x = toTensor(x, 'x')
   checkChoice(mode, 'mode', reductions)
   const a = axisOf(axis, x.rank)
   const i = indicesOf(index)
@@ -262,12 +274,13 @@ function sliceShape(x: Tensor, axis: number, index: Tensor, src: Tensor): void {
 
 /** A copy of `x` with alpha·src[…, i, …] added to the slices that `indices` name along an axis. */
 export function indexAdd(
-  x: Tensor,
+  x: ArrayLike,
   axis: number,
   indices: Indices,
   src: ArrayLike,
   alpha = 1,
 ): Tensor {
+  x = toTensor(x, 'x')
   const a = axisOf(axis, x.rank)
   const index = listOf(indices)
   const s = cast(toTensor(src, 'src'), x.dtype)
@@ -277,7 +290,8 @@ export function indexAdd(
 }
 
 /** A copy of `x` whose slices that `indices` name along an axis are those of `src`. */
-export function indexCopy(x: Tensor, axis: number, indices: Indices, src: ArrayLike): Tensor {
+export function indexCopy(x: ArrayLike, axis: number, indices: Indices, src: ArrayLike): Tensor {
+  x = toTensor(x, 'x')
   const a = axisOf(axis, x.rank)
   const index = listOf(indices)
   const s = cast(toTensor(src, 'src'), x.dtype)
@@ -286,7 +300,8 @@ export function indexCopy(x: Tensor, axis: number, indices: Indices, src: ArrayL
 }
 
 /** A copy of `x` with one value in the slices that `indices` name along an axis. */
-export function indexFill(x: Tensor, axis: number, indices: Indices, value: number): Tensor {
+export function indexFill(x: ArrayLike, axis: number, indices: Indices, value: number): Tensor {
+  x = toTensor(x, 'x')
   const a = axisOf(axis, x.rank)
   const index = listOf(indices)
   checkNumber(value, 'value')
@@ -296,11 +311,14 @@ export function indexFill(x: Tensor, axis: number, indices: Indices, value: numb
 // ---- masks -----------------------------------------------------------------------------------------
 
 /** A copy of `x` with `value` where the mask (bool, broadcast) is set. */
-export const maskedFill = (x: Tensor, mask: ArrayLike, value: number): Tensor =>
-  where(mask, checkNumber(value, 'value'), x)
+export function maskedFill(x: ArrayLike, mask: ArrayLike, value: number): Tensor {
+  x = toTensor(x, 'x')
+  return where(toTensor(mask, 'mask'), checkNumber(value, 'value'), x)
+}
 
 /** The entries where the mask is set, in order, on one axis. Mask and tensor broadcast. */
-export function maskedSelect(x: Tensor, mask: ArrayLike): Tensor {
+export function maskedSelect(x: ArrayLike, mask: ArrayLike): Tensor {
+  x = toTensor(x, 'x')
   const m = toTensor(mask, 'mask')
   const shape = broadcastShapes(x.shape, m.shape)
   const where = raw.positionsOf(contiguous(expand(m, shape).detach()))
@@ -308,7 +326,8 @@ export function maskedSelect(x: Tensor, mask: ArrayLike): Tensor {
 }
 
 /** The indices of the entries that are not zero: int32 [count, rank], in row-major order. */
-export function nonzero(x: Tensor): Tensor {
+export function nonzero(x: ArrayLike): Tensor {
+  x = toTensor(x, 'x')
   const positions = raw.positionsOf(contiguous(x.detach()))
   const flat = numbers(positions)
   const out = Tensor.empty([positions.size, x.rank], 'int32')
@@ -331,14 +350,13 @@ export function nonzero(x: Tensor): Tensor {
  * @param labels int32 of any shape
  * @param classes one more than the largest label by default
  */
-export function oneHot(
-  labels: Indices,
-  classes = -1,
-  { dtype = 'int32' }: { dtype?: DType } = {},
-): Tensor {
+export function oneHot(labels: Indices, classes = -1, options: { dtype?: DType } = {}): Tensor {
+  const dtype = checkDType(checkOptions(options).dtype ?? 'int32')
   const index = indicesOf(labels, 'labels')
   checkInteger(classes, 'classes', -1)
-  const count = classes === -1 ? largest(index) + 1 : classes
+  const top = largestLabel(index)
+  if (classes >= 0 && top >= classes) wrong('labels', `labels below ${classes}`, top)
+  const count = classes === -1 ? top + 1 : classes
   const zeros = filled([...index.shape, count], 0, index, dtype)
   if (index.size === 0) return zeros
   const axis = index.rank
@@ -346,10 +364,13 @@ export function oneHot(
   return raw.scatterInto(zeros, axis, at, sourceOf(1, zeros, at.shape), 'assign')
 }
 
-const largest = (index: Tensor): number => {
-  const list = numbers(index)
+/** The largest label, −1 where there is none. */
+function largestLabel(labels: Tensor): number {
   let top = -1
-  for (let i = 0; i < index.size; i++) top = Math.max(top, list[i] as number)
+  for (const label of numbers(labels)) {
+    if (label < 0) wrong('labels', 'labels from 0 on', label)
+    if (label > top) top = label
+  }
   return top
 }
 
@@ -360,11 +381,12 @@ const largest = (index: Tensor): number => {
  */
 export function bincount(
   labels: Indices,
-  { weights, minLength = 0 }: { weights?: ArrayLike; minLength?: number } = {},
+  options: { weights?: ArrayLike; minLength?: number } = {},
 ): Tensor {
+  const { weights, minLength = 0 } = checkOptions(options)
   const index = listOf(labels, 'labels')
   checkInteger(minLength, 'minLength', 0)
-  const length = Math.max(minLength, largest(index) + 1)
+  const length = Math.max(minLength, largestLabel(index) + 1)
   const w = weights === undefined ? null : toTensor(weights, 'weights')
   if (w && !sameShape(w.shape, index.shape)) {
     wrong('weights', `a tensor of shape ${shownShape(index.shape)}`, w.shape)

@@ -14,7 +14,8 @@ import { isRecording, record, tracked } from '../tape.js'
 export const copy = (x: Tensor): Tensor => unary('copy', x)
 
 /** A contiguous copy that gradients flow through. */
-export function clone(x: Tensor): Tensor {
+export function clone(x: ArrayLike): Tensor {
+  x = toTensor(x, 'x')
   const out = copy(x)
   return tracked(x) ? record(out, [x], (g) => [g]) : out
 }

@@ -1,7 +1,7 @@
 /** Layer norm, RMS norm and batch norm: fused kernels forward and backward. */
 
 import { begin, number, viewAs } from '../../engine/call.js'
-import { checkNumber } from '../../engine/check.js'
+import { checkNumber, checkOptions } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
@@ -182,8 +182,9 @@ export function layerNorm(
   input: ArrayLike,
   weights: ArrayLike | null = null,
   offsets: ArrayLike | null = null,
-  { shape, eps = 1e-5 }: RowNormOptions = {},
+  options: RowNormOptions = {},
 ): Tensor {
+  const { shape, eps = 1e-5 } = checkOptions(options)
   const x = toTensor(input, 'input')
   const axes = trailing(x, weights, shape)
   const weight = affine(weights, 'weights', x, axes)
@@ -199,8 +200,9 @@ export function layerNorm(
 export function rmsNorm(
   input: ArrayLike,
   weights: ArrayLike | null = null,
-  { shape, eps }: RowNormOptions = {},
+  options: RowNormOptions = {},
 ): Tensor {
+  const { shape, eps } = checkOptions(options)
   const x = toTensor(input, 'input')
   const axes = trailing(x, weights, shape)
   const weight = affine(weights, 'weights', x, axes)

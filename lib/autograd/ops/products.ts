@@ -1,13 +1,12 @@
 /** Matrix products and their gradients. Transposes are views: no operand is copied for one. */
 
 import { begin, number, view } from '../../engine/call.js'
-import { checkChoice } from '../../engine/check.js'
-import { DTypeError, ShapeError } from '../../engine/errors.js'
+import { checkChoice, checkOptions } from '../../engine/check.js'
+import { ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
-import { isFloating } from '../../tensor/dtype.js'
 import * as raw from '../../tensor/elementwise.js'
 import { promote } from '../../tensor/elementwise.js'
-import { type ArrayLike, toTensor } from '../../tensor/interop.js'
+import { type ArrayLike, checkFloating, toTensor } from '../../tensor/interop.js'
 import { broadcastShapes, type Shape, sameShape, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
@@ -47,12 +46,6 @@ function multiply(
   return out
 }
 
-function checkFloating(x: Tensor, name: string): void {
-  if (!isFloating(x.dtype)) {
-    throw new DTypeError(`'${name}' has dtype ${x.dtype}; a matrix product takes floats`)
-  }
-}
-
 /** A batch as rank 3: leading axes merged, copied only where they cannot be. */
 function asBatch(x: Tensor, batch: Shape): Tensor {
   const shape = [...batch, x.shape.at(-2) as number, x.shape.at(-1) as number]
@@ -64,16 +57,17 @@ function asBatch(x: Tensor, batch: Shape): Tensor {
  * The matrix product a·b. Vectors count as a row on the left and a column on the right, and lose that
  * axis in the result; leading axes are batches and broadcast.
  */
-export function matmul(
-  a: Tensor,
-  b: Tensor,
-  { compute = 'float32' }: { compute?: Compute } = {},
-): Tensor {
+export function matmul(a: ArrayLike, b: ArrayLike, options: { compute?: Compute } = {}): Tensor {
+  a = toTensor(a, 'a')
+  b = toTensor(b, 'b')
+  const { compute = 'float32' } = checkOptions(options)
   checkFloating(a, 'a')
   checkFloating(b, 'b')
   checkChoice(compute, 'compute', computes)
   if (a.rank === 0 || b.rank === 0)
-    throw new ShapeError('a matrix product takes no scalars: use mul')
+    throw new ShapeError(
+      `'${a.rank === 0 ? 'a' : 'b'}' is a scalar; a matrix product takes none: use mul`,
+    )
   if (a.rank === 1) {
     const y = matmul(reshape(a, [1, -1]), b, { compute })
     return reshape(
@@ -121,6 +115,8 @@ export function recordProduct(out: Tensor, a: Tensor, b: Tensor, compute: Comput
   )
 }
 
+const linearActivations = ['none', 'relu', 'tanh', 'sigmoid'] as const
+
 /**
  * activation(x·weightᵀ + bias), fused into the product. The activation must be known from its output.
  *
@@ -140,12 +136,12 @@ export function linear(
   const bias = offsets && toTensor(offsets, 'offsets')
   if (weight.rank !== 2 || x.rank === 0 || x.shape.at(-1) !== weight.shape[1]) {
     throw new ShapeError(
-      `an input of shape ${shownShape(x.shape)} does not fit a weight of shape ${shownShape(weight.shape)}`,
+      `'input' of shape ${shownShape(x.shape)} does not fit 'weights' of shape ${shownShape(weight.shape)}`,
     )
   }
   if (bias && (bias.rank !== 1 || bias.shape[0] !== weight.shape[0])) {
     throw new ShapeError(
-      `'bias' has shape ${shownShape(bias.shape)}, expected [${weight.shape[0]}]`,
+      `'offsets' has shape ${shownShape(bias.shape)}, expected [${weight.shape[0]}]`,
     )
   }
   if (x.rank !== 2) {
@@ -158,7 +154,10 @@ export function linear(
     )
     return reshape(rows, [...x.shape.slice(0, -1), weight.shape[0] as number])
   }
-  checkFloating(x, 'x')
+  checkFloating(x, 'input')
+  checkFloating(weight, 'weights')
+  checkChoice(activation, 'activation', linearActivations)
+  checkChoice(compute, 'compute', computes)
   const dtype = promote(x.dtype, weight.dtype)
   if (dtype === 'float64' && x.dtype !== weight.dtype) {
     return linear(
@@ -203,7 +202,9 @@ export function dot(a: ArrayLike, b: ArrayLike): Tensor {
   const [x, y] = [toTensor(a, 'a'), toTensor(b, 'b')]
   checkVectors(x, y)
   if (x.size !== y.size) {
-    throw new ShapeError(`vectors of ${x.size} and ${y.size} entries have no dot product`)
+    throw new ShapeError(
+      `vectors 'a' of ${x.size} and 'b' of ${y.size} entries have no dot product`,
+    )
   }
   return sum(mul(x, y))
 }

@@ -1,6 +1,13 @@
 /** Repeating, cutting, turning, padding and sliding: compositions of views, picks and copies. */
 
-import { checkChoice, checkInteger, checkNumber, wrong } from '../../engine/check.js'
+import {
+  checkChoice,
+  checkInteger,
+  checkIntegers,
+  checkNumber,
+  checkOptions,
+  wrong,
+} from '../../engine/check.js'
 import { ShapeError } from '../../engine/errors.js'
 import { unaryInto } from '../../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
@@ -26,7 +33,8 @@ import {
 // ---- cutting and joining ---------------------------------------------------------------------------
 
 /** Cuts an axis into `count` pieces of equal size (the last may be shorter, or missing); views. */
-export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
+export function chunk(x: ArrayLike, count: number, axis = 0): Tensor[] {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   checkInteger(count, 'count', 1)
   const extent = x.shape[a] as number
@@ -38,18 +46,21 @@ export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
 }
 
 /** The entries along an axis, which disappears; views. */
-export function unbind(x: Tensor, axis = 0): Tensor[] {
+export function unbind(x: ArrayLike, axis = 0): Tensor[] {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   return Array.from({ length: x.shape[a] as number }, (_, i) => select(x, a, i))
 }
 
 /** Reverses an axis, or several; a view. */
-export function flip(x: Tensor, axes: number | readonly number[]): Tensor {
+export function flip(x: ArrayLike, axes: number | readonly number[]): Tensor {
+  x = toTensor(x, 'x')
   return checkAxes(axes, x.rank, 'axes').reduce((y, axis) => flipAxis(y, axis), x)
 }
 
 /** Moves entries by `shift` places along an axis; what leaves at one end enters at the other. */
-export function roll(x: Tensor, shift: number, axis: number): Tensor {
+export function roll(x: ArrayLike, shift: number, axis: number): Tensor {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   checkInteger(shift, 'shift')
   const extent = x.shape[a] as number
@@ -60,7 +71,8 @@ export function roll(x: Tensor, shift: number, axis: number): Tensor {
 }
 
 /** Repeats the whole tensor: `counts` has one number an axis, and may have more in front. */
-export function repeat(x: Tensor, counts: readonly number[]): Tensor {
+export function repeat(x: ArrayLike, counts: readonly number[]): Tensor {
+  x = toTensor(x, 'x')
   if (!Array.isArray(counts) || counts.length < x.rank) {
     wrong('counts', `an array of at least ${x.rank} numbers`, counts)
   }
@@ -82,10 +94,11 @@ export function repeat(x: Tensor, counts: readonly number[]): Tensor {
  * @param counts one number for all entries, or one an entry
  */
 export function repeatInterleave(
-  x: Tensor,
+  x: ArrayLike,
   counts: number | readonly number[],
   axis: number,
 ): Tensor {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   const extent = x.shape[a] as number
   if (typeof counts === 'number') {
@@ -120,19 +133,22 @@ function triangle(x: Tensor, keep: (row: number, column: number) => boolean): Te
 }
 
 /** Zeros above the `diagonal`-th diagonal of each matrix (0: the main one, positive: above it). */
-export function tril(x: Tensor, diagonal = 0): Tensor {
+export function tril(x: ArrayLike, diagonal = 0): Tensor {
+  x = toTensor(x, 'x')
   checkInteger(diagonal, 'diagonal')
   return triangle(x, (i, j) => j <= i + diagonal)
 }
 
 /** Zeros below the `diagonal`-th diagonal of each matrix. */
-export function triu(x: Tensor, diagonal = 0): Tensor {
+export function triu(x: ArrayLike, diagonal = 0): Tensor {
+  x = toTensor(x, 'x')
   checkInteger(diagonal, 'diagonal')
   return triangle(x, (i, j) => j >= i + diagonal)
 }
 
 /** The `offset`-th diagonal of the planes of two axes, as the last axis; a view. */
-export function diagonal(x: Tensor, offset = 0, a = -2, b = -1): Tensor {
+export function diagonal(x: ArrayLike, offset = 0, a = -2, b = -1): Tensor {
+  x = toTensor(x, 'x')
   checkInteger(offset, 'offset')
   const i = checkAxis(a, x.rank, 'a')
   const j = checkAxis(b, x.rank, 'b')
@@ -160,7 +176,8 @@ function embed(g: Tensor, shape: Shape, offset: number, a: number, b: number): T
 }
 
 /** A square matrix with a vector on its `offset`-th diagonal, or that diagonal of a matrix. */
-export function diag(x: Tensor, offset = 0): Tensor {
+export function diag(x: ArrayLike, offset = 0): Tensor {
+  x = toTensor(x, 'x')
   checkInteger(offset, 'offset')
   if (x.rank === 2) return diagonal(x, offset)
   if (x.rank !== 1) {
@@ -176,7 +193,11 @@ function embedDiagonal(x: Tensor, shape: Shape, offset: number): Tensor {
 }
 
 /** The sum of the main diagonal of each matrix. */
-export const trace = (x: Tensor): Tensor => sum(diagonal(x), -1)
+export function trace(x: ArrayLike): Tensor {
+  x = toTensor(x, 'x')
+  if (x.rank < 2) wrong('x', 'a tensor of at least two axes', x)
+  return sum(diagonal(x), -1)
+}
 
 // ---- padding ---------------------------------------------------------------------------------------
 
@@ -196,8 +217,9 @@ export interface PadOptions {
  * @param widths as in PyTorch: [before, after] of the last axis, then of the one before it, …;
  *   negative ones cut ('constant' only)
  */
-export function pad(x: Tensor, widths: readonly number[], options: PadOptions = {}): Tensor {
-  const { mode = 'constant', value = 0 } = options
+export function pad(x: ArrayLike, widths: readonly number[], options: PadOptions = {}): Tensor {
+  x = toTensor(x, 'x')
+  const { mode = 'constant', value = 0 } = checkOptions(options)
   checkChoice(mode, 'mode', padModes)
   checkNumber(value, 'value')
   if (!Array.isArray(widths) || widths.length % 2 !== 0 || widths.length > 2 * x.rank) {
@@ -220,7 +242,7 @@ export function pad(x: Tensor, widths: readonly number[], options: PadOptions = 
 function surround(x: Tensor, axis: number, before: number, after: number, value: number): Tensor {
   const extent = x.shape[axis] as number
   if (extent + before + after < 0) {
-    throw new ShapeError(`padding by ${before} and ${after} leaves less than nothing of ${extent}`)
+    throw new ShapeError(`'widths' ${before} and ${after} leave less than nothing of ${extent}`)
   }
   const inner = slice(x, axis, Math.max(0, -before), Math.max(0, extent + Math.min(0, after)))
   const [left, right] = [Math.max(0, before), Math.max(0, after)]
@@ -242,7 +264,9 @@ function mirror(
   const most = mode === 'reflect' ? extent - 1 : mode === 'circular' ? extent : Infinity
   for (const width of [before, after]) {
     if (width < 0 || width > most || extent === 0) {
-      throw new ShapeError(`'${mode}' padding by ${width} does not fit an axis of ${extent}`)
+      throw new ShapeError(
+        `'widths' of ${width} in mode '${mode}' does not fit an axis of ${extent}`,
+      )
     }
   }
   const source = (i: number) => {
@@ -258,7 +282,8 @@ function mirror(
 // ---- windows ---------------------------------------------------------------------------------------
 
 /** Windows of `size` entries along an axis, `step` apart: the axis counts them, a new last axis holds them; a view. */
-export function unfold(x: Tensor, axis: number, size: number, step: number): Tensor {
+export function unfold(x: ArrayLike, axis: number, size: number, step: number): Tensor {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   const extent = x.shape[a] as number
   checkInteger(size, 'size', 0, extent)
@@ -313,12 +338,15 @@ export function meshgrid(vectors: readonly ArrayLike[]): Tensor[] {
 
 /** Exchanges places of axes: axis `from[i]` goes to `to[i]`; a view. */
 export function moveAxis(
-  x: Tensor,
+  x: ArrayLike,
   from: number | readonly number[],
   to: number | readonly number[],
 ): Tensor {
+  x = toTensor(x, 'x')
   const list = (value: number | readonly number[], name: string) =>
-    (typeof value === 'number' ? [value] : [...value]).map((axis) => checkAxis(axis, x.rank, name))
+    (typeof value === 'number' ? [value] : checkIntegers(value, name)).map((axis) =>
+      checkAxis(axis, x.rank, name),
+    )
   const [sources, targets] = [list(from, 'from'), list(to, 'to')]
   if (
     sources.length !== targets.length ||

@@ -54,16 +54,22 @@ function reduction(
 
 const summed = (dtype: DType): DType => (isFloating(dtype) ? dtype : 'int32')
 
-export const sum = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
-  reduction('sum', x, axis, keepdim, summed(x.dtype), (g, x) => expand(g, x.shape))
+export function sum(x: ArrayLike, axis?: Axes, keepdim = false): Tensor {
+  x = toTensor(x, 'x')
+  return reduction('sum', x, axis, keepdim, summed(x.dtype), (g, x) => expand(g, x.shape))
+}
 
-export const mean = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
-  isFloating(x.dtype)
+export function mean(x: ArrayLike, axis?: Axes, keepdim = false): Tensor {
+  x = toTensor(x, 'x')
+  return isFloating(x.dtype)
     ? reduction('mean', x, axis, keepdim, x.dtype, (g, x, _y, n) => expand(mul(g, 1 / n), x.shape))
     : mean(cast(x, 'float32'), axis, keepdim)
+}
 
-export const prod = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
-  reduction('prod', x, axis, keepdim, summed(x.dtype), otherFactors)
+export function prod(x: ArrayLike, axis?: Axes, keepdim = false): Tensor {
+  x = toTensor(x, 'x')
+  return reduction('prod', x, axis, keepdim, summed(x.dtype), otherFactors)
+}
 
 /** g times the product of the other factors: where one of them is zero, that of the rest counts. */
 function otherFactors(g: Tensor, x: Tensor, y: Tensor): Tensor {
@@ -88,11 +94,15 @@ const atExtreme = (g: Tensor, x: Tensor, y: Tensor): Tensor => {
   return mul(hits, div(g, axes.length > 0 ? sum(hits, axes, true) : hits))
 }
 
-export const max = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
-  reduction('max', x, axis, keepdim, x.dtype, atExtreme)
+export function max(x: ArrayLike, axis?: Axes, keepdim = false): Tensor {
+  x = toTensor(x, 'x')
+  return reduction('max', x, axis, keepdim, x.dtype, atExtreme)
+}
 
-export const min = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
-  reduction('min', x, axis, keepdim, x.dtype, atExtreme)
+export function min(x: ArrayLike, axis?: Axes, keepdim = false): Tensor {
+  x = toTensor(x, 'x')
+  return reduction('min', x, axis, keepdim, x.dtype, atExtreme)
+}
 
 function arg(
   op: 'argmax' | 'argmin',
@@ -106,14 +116,22 @@ function arg(
 }
 
 /** The index of the largest element (the first among equals), along an axis or of the flattened tensor. */
-export const argmax = (x: Tensor, axis?: number, keepdim = false): Tensor =>
-  arg('argmax', x, axis, keepdim)
-export const argmin = (x: Tensor, axis?: number, keepdim = false): Tensor =>
-  arg('argmin', x, axis, keepdim)
-export const any = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
-  reduction('any', x, axis, keepdim, 'bool')
-export const all = (x: Tensor, axis?: Axes, keepdim = false): Tensor =>
-  reduction('all', x, axis, keepdim, 'bool')
+export function argmax(x: ArrayLike, axis?: number, keepdim = false): Tensor {
+  x = toTensor(x, 'x')
+  return arg('argmax', x, axis, keepdim)
+}
+export function argmin(x: ArrayLike, axis?: number, keepdim = false): Tensor {
+  x = toTensor(x, 'x')
+  return arg('argmin', x, axis, keepdim)
+}
+export function any(x: ArrayLike, axis?: Axes, keepdim = false): Tensor {
+  x = toTensor(x, 'x')
+  return reduction('any', x, axis, keepdim, 'bool')
+}
+export function all(x: ArrayLike, axis?: Axes, keepdim = false): Tensor {
+  x = toTensor(x, 'x')
+  return reduction('all', x, axis, keepdim, 'bool')
+}
 
 /** Whether every entry of a is close to b's (isClose). */
 export const allClose = (a: Operand, b: Operand, options?: Closeness): boolean =>
@@ -125,22 +143,27 @@ export function equal(a: ArrayLike, b: ArrayLike): boolean {
   return sameShape(x.shape, y.shape) && all(eq(x, y)).item() === 1
 }
 
-export function variance(x: Tensor, axis?: Axes, keepdim = false, correction = 1): Tensor {
+export function variance(x: ArrayLike, axis?: Axes, keepdim = false, correction = 1): Tensor {
+  x = toTensor(x, 'x')
   const axes = checkAxes(axis, x.rank)
   const count = axes.reduce((product, a) => product * (x.shape[a] as number), 1)
+  checkNumber(correction, 'correction')
   const centred = sub(x, mean(x, axes, true))
   return div(sum(square(centred), axes, keepdim), Math.max(count - correction, 0))
 }
 
 /** The square root of variance(). */
-export const std = (x: Tensor, axis?: Axes, keepdim = false, correction = 1): Tensor =>
-  sqrt(variance(x, axis, keepdim, correction))
+export function std(x: ArrayLike, axis?: Axes, keepdim = false, correction = 1): Tensor {
+  x = toTensor(x, 'x')
+  return sqrt(variance(x, axis, keepdim, correction))
+}
 
 /**
  * The p-norm (Σ|x|^p)^(1/p): 2 by default, 1, any positive number, ±Infinity (the largest or smallest
  * magnitude), or 0 (how many entries are not zero, without a gradient). The gradient at zero is zero.
  */
-export function norm(x: Tensor, axis?: Axes, keepdim = false, p = 2): Tensor {
+export function norm(x: ArrayLike, axis?: Axes, keepdim = false, p = 2): Tensor {
+  x = toTensor(x, 'x')
   checkNumber(p, 'p')
   const axes = checkAxes(axis, x.rank)
   if (!isFloating(x.dtype)) return norm(cast(x, 'float32'), axis, keepdim, p)
@@ -177,11 +200,14 @@ function runningSum(x: Tensor, axis: number, reverse: boolean): Tensor {
 }
 
 /** Running sums along an axis. */
-export const cumsum = (x: Tensor, axis: number): Tensor =>
-  runningSum(x, checkAxis(axis, x.rank), false)
+export function cumsum(x: ArrayLike, axis: number): Tensor {
+  x = toTensor(x, 'x')
+  return runningSum(x, checkAxis(axis, x.rank), false)
+}
 
 /** Running products along an axis. */
-export function cumprod(x: Tensor, axis: number): Tensor {
+export function cumprod(x: ArrayLike, axis: number): Tensor {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   const y = raw.cumulative('prod', x, a, summed(x.dtype))
   if (!tracked(x)) return y
@@ -217,12 +243,16 @@ function runningExtreme(op: 'max' | 'min', x: Tensor, axis: number) {
 }
 
 /** Running maxima along an axis and their indices. */
-export const cummax = (x: Tensor, axis: number): { values: Tensor; indices: Tensor } =>
-  runningExtreme('max', x, axis)
+export function cummax(x: ArrayLike, axis: number): { values: Tensor; indices: Tensor } {
+  x = toTensor(x, 'x')
+  return runningExtreme('max', x, axis)
+}
 
 /** Running minima along an axis and their indices. */
-export const cummin = (x: Tensor, axis: number): { values: Tensor; indices: Tensor } =>
-  runningExtreme('min', x, axis)
+export function cummin(x: ArrayLike, axis: number): { values: Tensor; indices: Tensor } {
+  x = toTensor(x, 'x')
+  return runningExtreme('min', x, axis)
+}
 
 /** Sums a gradient down to the shape of the operand that was broadcast to it. */
 export function sumTo(grad: Tensor, shape: Shape): Tensor {
@@ -235,7 +265,8 @@ export function sumTo(grad: Tensor, shape: Shape): Tensor {
 }
 
 /** log Σ exp(x), without overflow. */
-export function logsumexp(x: Tensor, axis?: Axes, keepdim = false): Tensor {
+export function logsumexp(x: ArrayLike, axis?: Axes, keepdim = false): Tensor {
+  x = toTensor(x, 'x')
   const axes = checkAxes(axis, x.rank)
   const top = max(x.detach(), axes, true)
   const finite = where(eq(sub(top, top), 0), top, 0)

@@ -62,10 +62,16 @@ function along(x: Tensor, axis: number, logarithm: boolean): Tensor {
 }
 
 /** exp(x) / Σ exp(x) along an axis. */
-export const softmax = (x: Tensor, axis = -1): Tensor => along(x, axis, false)
+export function softmax(x: ArrayLike, axis = -1): Tensor {
+  x = toTensor(x, 'x')
+  return along(x, axis, false)
+}
 
 /** log softmax(x) along an axis. */
-export const logSoftmax = (x: Tensor, axis = -1): Tensor => along(x, axis, true)
+export function logSoftmax(x: ArrayLike, axis = -1): Tensor {
+  x = toTensor(x, 'x')
+  return along(x, axis, true)
+}
 
 /** Options of crossEntropy, with PyTorch's meanings and defaults. */
 export interface CrossEntropyOptions {

@@ -3,6 +3,7 @@
 import { begin, number, viewAs } from '../../engine/call.js'
 import { checkInteger } from '../../engine/check.js'
 import { native } from '../../engine/native.js'
+import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { checkAxis } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { gather } from './indexing.js'
@@ -36,20 +37,23 @@ function places(x: Tensor, a: number, k: number, descending: boolean): Tensor {
 }
 
 /** The entries along an axis in ascending (default) or descending order, and their indices. */
-export function sort(x: Tensor, axis = -1, descending = false): Sorted {
+export function sort(x: ArrayLike, axis = -1, descending = false): Sorted {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   const indices = places(x, a, x.shape[a] as number, descending)
   return { values: gather(x, a, indices), indices }
 }
 
 /** The indices that sort an axis: int32. */
-export function argsort(x: Tensor, axis = -1, descending = false): Tensor {
+export function argsort(x: ArrayLike, axis = -1, descending = false): Tensor {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   return places(x, a, x.shape[a] as number, descending)
 }
 
 /** The k largest (or smallest) entries along an axis, the first of them first, and their indices. */
-export function topk(x: Tensor, k: number, axis = -1, largest = true): Sorted {
+export function topk(x: ArrayLike, k: number, axis = -1, largest = true): Sorted {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   checkInteger(k, 'k', 0, x.shape[a] as number)
   const indices = places(x, a, k, largest)

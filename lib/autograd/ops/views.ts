@@ -1,6 +1,6 @@
 /** Views: other shapes and strides over the same memory, and what goes with them. */
 
-import { checkInteger, wrong } from '../../engine/check.js'
+import { checkInteger, checkIntegers, wrong } from '../../engine/check.js'
 import { ShapeError } from '../../engine/errors.js'
 import { promote, unaryInto } from '../../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
@@ -27,7 +27,9 @@ export function viewOf(x: Tensor, shape: Shape, strides: Shape, offset = x.offse
   return new Tensor(storage, x.dtype, shape, strides, offset)
 }
 
-export function reshape(x: Tensor, wanted: Shape): Tensor {
+export function reshape(x: ArrayLike, wanted: Shape): Tensor {
+  x = toTensor(x, 'x')
+  if (!Array.isArray(wanted)) wrong('shape', 'a list of extents', wanted)
   const size = sizeOf(x.shape)
   const open = wanted.indexOf(-1)
   const shape = checkShape(wanted.map((extent) => (extent === -1 ? 1 : extent)))
@@ -51,7 +53,8 @@ export function reshape(x: Tensor, wanted: Shape): Tensor {
   return tracked(x) ? record(y, [x], (g) => [reshape(g, x.shape)]) : y
 }
 
-export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+export function flatten(x: ArrayLike, start = 0, end = -1): Tensor {
+  x = toTensor(x, 'x')
   if (x.rank === 0) return reshape(x, [1])
   const first = checkAxis(start, x.rank, 'start')
   const last = checkAxis(end, x.rank, 'end')
@@ -60,8 +63,9 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   return reshape(x, [...x.shape.slice(0, first), middle, ...x.shape.slice(last + 1)])
 }
 
-export function permute(x: Tensor, axes: Shape): Tensor {
-  const order = axes.map((axis) => checkAxis(axis, x.rank, 'axes'))
+export function permute(x: ArrayLike, axes: Shape): Tensor {
+  x = toTensor(x, 'x')
+  const order = checkIntegers(axes, 'axes').map((axis) => checkAxis(axis, x.rank, 'axes'))
   if (order.length !== x.rank || new Set(order).size !== x.rank) {
     wrong('axes', `a permutation of ${x.rank} axes`, axes)
   }
@@ -72,7 +76,8 @@ export function permute(x: Tensor, axes: Shape): Tensor {
   return record(y, [x], (g) => [permute(g, inverse)])
 }
 
-export function transpose(x: Tensor, a = -2, b = -1): Tensor {
+export function transpose(x: ArrayLike, a = -2, b = -1): Tensor {
+  x = toTensor(x, 'x')
   const order = x.shape.map((_, i) => i)
   const i = checkAxis(a, x.rank, 'a')
   const j = checkAxis(b, x.rank, 'b')
@@ -81,7 +86,9 @@ export function transpose(x: Tensor, a = -2, b = -1): Tensor {
   return permute(x, order)
 }
 
-export function expand(x: Tensor, wanted: Shape): Tensor {
+export function expand(x: ArrayLike, wanted: Shape): Tensor {
+  x = toTensor(x, 'x')
+  if (!Array.isArray(wanted)) wrong('shape', 'a list of extents', wanted)
   const missing = wanted.length - x.rank
   const shape = checkShape(
     wanted.map((extent, i) =>
@@ -100,7 +107,8 @@ export function expand(x: Tensor, wanted: Shape): Tensor {
   )
 }
 
-export function squeeze(x: Tensor, axis?: number): Tensor {
+export function squeeze(x: ArrayLike, axis?: number): Tensor {
+  x = toTensor(x, 'x')
   if (axis === undefined)
     return reshape(
       x,
@@ -115,7 +123,8 @@ export function squeeze(x: Tensor, axis?: number): Tensor {
     : x
 }
 
-export function unsqueeze(x: Tensor, axis: number): Tensor {
+export function unsqueeze(x: ArrayLike, axis: number): Tensor {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank + 1)
   return reshape(x, [...x.shape.slice(0, a), 1, ...x.shape.slice(a)])
 }
@@ -128,7 +137,8 @@ function scatterView(g: Tensor, like: Tensor, take: (whole: Tensor) => Tensor): 
   return tracked(g) ? record(whole, [g], (h) => [take(h)]) : whole
 }
 
-export function slice(x: Tensor, axis: number, start = 0, end?: number, step = 1): Tensor {
+export function slice(x: ArrayLike, axis: number, start = 0, end?: number, step = 1): Tensor {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   const extent = x.shape[a] as number
   const bound = (value: number, name: string) => {
@@ -147,7 +157,8 @@ export function slice(x: Tensor, axis: number, start = 0, end?: number, step = 1
   return record(y, [x], (g) => [scatterView(g, x, (whole) => slice(whole, a, start, end, step))])
 }
 
-export function select(x: Tensor, axis: number, index: number): Tensor {
+export function select(x: ArrayLike, axis: number, index: number): Tensor {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   const extent = x.shape[a] as number
   checkInteger(index, 'index', -extent, extent - 1)
@@ -225,7 +236,8 @@ export function stack(tensors: readonly ArrayLike[], axis = 0): Tensor {
 }
 
 /** Cuts an axis into pieces of `size` (the last may be shorter), or of the given sizes; views. */
-export function split(x: Tensor, size: number | readonly number[], axis = 0): Tensor[] {
+export function split(x: ArrayLike, size: number | readonly number[], axis = 0): Tensor[] {
+  x = toTensor(x, 'x')
   const a = checkAxis(axis, x.rank)
   const extent = x.shape[a] as number
   const sizes =
@@ -233,7 +245,7 @@ export function split(x: Tensor, size: number | readonly number[], axis = 0): Te
       ? Array.from({ length: Math.ceil(extent / checkInteger(size, 'size', 1)) }, (_, i) =>
           Math.min(size, extent - i * size),
         )
-      : [...size]
+      : checkIntegers(size, 'size')
   if (sizes.reduce((sum, s) => sum + checkInteger(s, 'size', 0), 0) !== extent) {
     wrong('size', `sizes that sum to ${extent}`, size)
   }

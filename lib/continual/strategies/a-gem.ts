@@ -1,6 +1,6 @@
 /** Averaged gradient episodic memory: no step may raise the memory's loss, to first order. */
 
-import { checkInteger } from '../../engine/check.js'
+import { checkInteger, checkOptions } from '../../engine/check.js'
 import { binaryInto } from '../../tensor/elementwise.js'
 import { grad, noGrad, scope, type Tensor } from '../../tensor/index.js'
 import { wholeBatch } from '../batch.js'
@@ -51,7 +51,8 @@ export class AGem implements Strategy {
   readonly memory: Reservoir
   readonly options: { memory: number; replay: number | undefined }
 
-  constructor({ memory = 200, replay }: AGemOptions = {}) {
+  constructor(options: AGemOptions = {}) {
+    const { memory = 200, replay } = checkOptions(options)
     this.memory = new Reservoir(memory)
     if (replay !== undefined) checkInteger(replay, 'replay', 1)
     this.options = { memory, replay }

@@ -1,6 +1,6 @@
 /** CoSO: continuous subspace optimization. */
 
-import { checkInteger, checkNumber } from '../../engine/check.js'
+import { checkInteger, checkNumber, checkOptions } from '../../engine/check.js'
 import { svd } from '../../linalg/index.js'
 import { Linear } from '../../nn/layers.js'
 import { FrequentDirections } from '../../subspace/frequent-directions.js'
@@ -56,14 +56,15 @@ export class CoSO implements Strategy {
   #steps = 0
   #next: [weight: Tensor, next: Tensor][] = []
 
-  constructor({
-    rank = 16,
-    every = 10,
-    sketch = 64,
-    threshold = 0.99,
-    betas = [0.9, 0.999],
-    eps = 1e-8,
-  }: CoSOOptions = {}) {
+  constructor(options: CoSOOptions = {}) {
+    const {
+      rank = 16,
+      every = 10,
+      sketch = 64,
+      threshold = 0.99,
+      betas = [0.9, 0.999],
+      eps = 1e-8,
+    } = checkOptions(options)
     this.options = {
       rank: checkInteger(rank, 'rank', 1),
       every: checkInteger(every, 'every', 1),

@@ -1,6 +1,6 @@
 /** Dark experience replay++: the memory keeps what the model answered when it saw an example. */
 
-import { checkInteger, checkNumber } from '../../engine/check.js'
+import { checkInteger, checkNumber, checkOptions } from '../../engine/check.js'
 import { mseLoss } from '../../nn/losses.js'
 import type { Tensor } from '../../tensor/index.js'
 import type { Context } from '../context.js'
@@ -29,7 +29,8 @@ export class DerPlusPlus implements Strategy {
   readonly memory: Reservoir
   readonly options: Required<Omit<DerPlusPlusOptions, 'replay'>> & { replay: number | undefined }
 
-  constructor({ memory = 200, replay, alpha = 0.5, beta = 1 }: DerPlusPlusOptions = {}) {
+  constructor(options: DerPlusPlusOptions = {}) {
+    const { memory = 200, replay, alpha = 0.5, beta = 1 } = checkOptions(options)
     this.memory = new Reservoir(memory)
     if (replay !== undefined) checkInteger(replay, 'replay', 1)
     checkNumber(alpha, 'alpha', 0)

@@ -1,6 +1,6 @@
 /** Experience replay: every batch is joined by one from a reservoir. */
 
-import { checkInteger } from '../../engine/check.js'
+import { checkInteger, checkOptions } from '../../engine/check.js'
 import { cat } from '../../tensor/index.js'
 import type { Context } from '../context.js'
 import { Reservoir } from '../memory.js'
@@ -24,7 +24,8 @@ export class Er implements Strategy {
   readonly memory: Reservoir
   readonly options: { memory: number; replay: number | undefined }
 
-  constructor({ memory = 200, replay }: ErOptions = {}) {
+  constructor(options: ErOptions = {}) {
+    const { memory = 200, replay } = checkOptions(options)
     this.memory = new Reservoir(memory)
     if (replay !== undefined) checkInteger(replay, 'replay', 1)
     this.options = { memory, replay }

@@ -1,6 +1,6 @@
 /** Elastic weight consolidation: parameters are held as firmly as they matter, by the Fisher information. */
 
-import { checkNumber } from '../../engine/check.js'
+import { checkNumber, checkOptions } from '../../engine/check.js'
 import type { Context } from '../context.js'
 import { type FisherOptions, fisherDiagonal, fisherOptions } from '../importance.js'
 import { QuadraticPenalty } from '../penalty.js'
@@ -22,7 +22,8 @@ export class Ewc implements Strategy {
   readonly options: Required<EwcOptions>
   readonly penalty = new QuadraticPenalty()
 
-  constructor({ lambda = 50, ...fisher }: EwcOptions = {}) {
+  constructor(options: EwcOptions = {}) {
+    const { lambda = 50, ...fisher } = checkOptions(options)
     this.options = { lambda: checkNumber(lambda, 'lambda', 0), ...fisherOptions(fisher) }
   }
 

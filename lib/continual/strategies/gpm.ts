@@ -1,6 +1,6 @@
 /** Gradient projection memory: updates keep out of the span of what earlier tasks' layers were fed. */
 
-import { checkInteger, checkNumber } from '../../engine/check.js'
+import { checkInteger, checkNumber, checkOptions } from '../../engine/check.js'
 import { Linear } from '../../nn/layers.js'
 import { extendBasis, withoutSpan } from '../../subspace/protected.js'
 import { noGrad, scope, type Tensor } from '../../tensor/index.js'
@@ -37,7 +37,8 @@ export class Gpm implements Strategy {
   readonly bases = new Map<string, Tensor>()
   #before: Tensor[] = []
 
-  constructor({ threshold = 0.95, increment = 0.003, samples = 300 }: GpmOptions = {}) {
+  constructor(options: GpmOptions = {}) {
+    const { threshold = 0.95, increment = 0.003, samples = 300 } = checkOptions(options)
     this.options = {
       threshold: checkNumber(threshold, 'threshold', 0, 1),
       increment: checkNumber(increment, 'increment', 0, 1),

@@ -1,6 +1,6 @@
 /** L2: parameters are held to where the last task left them, all as firmly. */
 
-import { checkNumber, wrong } from '../../engine/check.js'
+import { checkNumber, checkOptions, wrong } from '../../engine/check.js'
 import { onesLike, type Tensor } from '../../tensor/index.js'
 import type { Context } from '../context.js'
 import { lastLayer } from '../distillation.js'
@@ -25,7 +25,8 @@ export class L2 implements Strategy {
   readonly options: Required<L2Options>
   readonly penalty = new QuadraticPenalty()
 
-  constructor({ lambda = 0.01, include = () => true }: L2Options = {}) {
+  constructor(options: L2Options = {}) {
+    const { lambda = 0.01, include = () => true } = checkOptions(options)
     if (typeof include !== 'function') wrong('include', 'a function of names', include)
     this.options = { lambda: checkNumber(lambda, 'lambda', 0), include }
   }

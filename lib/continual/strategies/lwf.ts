@@ -1,6 +1,6 @@
 /** Learning without forgetting: new examples must be answered as the old model answered them. */
 
-import { checkNumber } from '../../engine/check.js'
+import { checkNumber, checkOptions } from '../../engine/check.js'
 import type { Tensor } from '../../tensor/index.js'
 import type { Context } from '../context.js'
 import { distillation, Teacher } from '../distillation.js'
@@ -25,7 +25,8 @@ export class Lwf implements Strategy {
   readonly options: Required<LwfOptions>
   readonly #teacher = new Teacher()
 
-  constructor({ lambda = 1, temperature = 2 }: LwfOptions = {}) {
+  constructor(options: LwfOptions = {}) {
+    const { lambda = 1, temperature = 2 } = checkOptions(options)
     checkNumber(lambda, 'lambda', 0)
     checkNumber(temperature, 'temperature', 1e-3)
     this.options = { lambda, temperature }

@@ -1,6 +1,6 @@
 /** Memory aware synapses: importance is how much the outputs move with a parameter. */
 
-import { checkNumber } from '../../engine/check.js'
+import { checkNumber, checkOptions } from '../../engine/check.js'
 import { binaryInto, unaryInto } from '../../tensor/elementwise.js'
 import type { Context } from '../context.js'
 import { type ImportanceOptions, importanceOptions, meanOverGradients } from '../importance.js'
@@ -23,7 +23,8 @@ export class Mas implements Strategy {
   readonly options: Required<MasOptions>
   readonly penalty = new QuadraticPenalty()
 
-  constructor({ lambda = 0.01, ...rest }: MasOptions = {}) {
+  constructor(options: MasOptions = {}) {
+    const { lambda = 0.01, ...rest } = checkOptions(options)
     this.options = { lambda: checkNumber(lambda, 'lambda', 0), ...importanceOptions(rest) }
   }
 

@@ -1,6 +1,6 @@
 /** Online EWC: one anchor, and a Fisher information in which old tasks fade. */
 
-import { checkNumber } from '../../engine/check.js'
+import { checkNumber, checkOptions } from '../../engine/check.js'
 import type { Context } from '../context.js'
 import { type FisherOptions, fisherDiagonal, fisherOptions } from '../importance.js'
 import { QuadraticPenalty } from '../penalty.js'
@@ -24,7 +24,8 @@ export class OnlineEwc implements Strategy {
   readonly options: Required<OnlineEwcOptions>
   readonly penalty = new QuadraticPenalty()
 
-  constructor({ lambda = 50, gamma = 1, ...fisher }: OnlineEwcOptions = {}) {
+  constructor(options: OnlineEwcOptions = {}) {
+    const { lambda = 50, gamma = 1, ...fisher } = checkOptions(options)
     this.options = {
       lambda: checkNumber(lambda, 'lambda', 0),
       gamma: checkNumber(gamma, 'gamma', 0, 1),

@@ -5,7 +5,7 @@
  * the classes of the current task alone.
  */
 
-import { checkChoice, checkNumber } from '../../engine/check.js'
+import { checkChoice, checkNumber, checkOptions } from '../../engine/check.js'
 import { bceWithLogits, mseLoss } from '../../nn/losses.js'
 import { noGrad, type Tensor } from '../../tensor/index.js'
 import { type Context, columnsOf } from '../context.js'
@@ -32,7 +32,8 @@ export class PredKd implements Strategy {
   readonly options: Required<PredKdOptions>
   readonly #teacher = new Teacher()
 
-  constructor({ lambda = 1, temperature = 2, kind = 'softmax' }: PredKdOptions = {}) {
+  constructor(options: PredKdOptions = {}) {
+    const { lambda = 1, temperature = 2, kind = 'softmax' } = checkOptions(options)
     this.options = {
       lambda: checkNumber(lambda, 'lambda', 0),
       temperature: checkNumber(temperature, 'temperature', 1e-3),
@@ -79,7 +80,8 @@ export class FeatKd implements Strategy {
   readonly #teacher = new Teacher()
   #watch: Watch | null = null
 
-  constructor({ lambda = 1 }: FeatKdOptions = {}) {
+  constructor(options: FeatKdOptions = {}) {
+    const { lambda = 1 } = checkOptions(options)
     this.options = { lambda: checkNumber(lambda, 'lambda', 0) }
   }
 

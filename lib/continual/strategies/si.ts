@@ -1,6 +1,6 @@
 /** Synaptic intelligence: importance is the share that a parameter's way had in lowering the loss. */
 
-import { checkNumber } from '../../engine/check.js'
+import { checkNumber, checkOptions } from '../../engine/check.js'
 import { binaryInto } from '../../tensor/elementwise.js'
 import { noGrad, scope, type Tensor, zerosLike } from '../../tensor/index.js'
 import type { Context } from '../context.js'
@@ -35,7 +35,8 @@ export class Si implements Strategy {
   /** The parameters before the current step, and the gradients without this penalty. */
   #step: { before: Tensor; grad: Tensor | null }[] = []
 
-  constructor({ c = 0.1, xi = 0.1 }: SiOptions = {}) {
+  constructor(options: SiOptions = {}) {
+    const { c = 0.1, xi = 0.1 } = checkOptions(options)
     this.options = { c: checkNumber(c, 'c', 0), xi: checkNumber(xi, 'xi', 1e-12) }
   }
 

@@ -60,7 +60,7 @@ Status check_index(Context& context, const View& index, int64_t extent) {
   if (good.load()) return {};
   const std::string range = extent == 0 ? "of an axis without entries"
                                         : "in [0, " + std::to_string(extent - 1) + "]";
-  return {Code::argument, "expected indices " + range + " but got " + std::to_string(culprit.load())};
+  return {Code::argument, "expected an 'index' (indices) " + range + " but got " + std::to_string(culprit.load())};
 }
 
 // ---- gather ----------------------------------------------------------------------------------------
