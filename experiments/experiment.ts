@@ -1,6 +1,7 @@
 /** What an experiment is: a paper's central claim, shown on a small real problem. */
 
 import { estimate } from '../lib/continual/metrics.js'
+import { type Dataset, subset } from '../lib/data/index.js'
 import type { Section } from '../lib/report/report.js'
 
 /** How to run. */
@@ -56,4 +57,25 @@ export function overSeeds(
   more: Pick<Figure, 'published' | 'digits'> = {},
 ): Figure {
   return { name, ...estimate(values), ...more }
+}
+
+/** Whether a figure is above zero by more than its interval; never with a single seed. */
+export const clear = ({ mean, interval }: Pick<Figure, 'mean' | 'interval'>): boolean =>
+  mean - (interval ?? Infinity) > 0
+
+/** A figure for a sentence: 'mean ± interval'. */
+export const shown = ({ mean, interval }: Pick<Figure, 'mean' | 'interval'>, digits: number) =>
+  interval === null ? mean.toFixed(digits) : `${mean.toFixed(digits)} ± ${interval.toFixed(digits)}`
+
+/** The mean of a list. */
+export const average = (list: readonly number[]): number =>
+  list.reduce((a, b) => a + b, 0) / list.length
+
+/** The examples from `from` to before `to`, or to the end. */
+export const part = (data: Dataset, from: number, to: number): Dataset => {
+  const end = Math.min(to, data.labels.length)
+  return subset(
+    data,
+    Array.from({ length: end - from }, (_, i) => from + i),
+  )
 }

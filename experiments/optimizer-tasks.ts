@@ -8,11 +8,11 @@ import type { Task } from './optimizer-race.js'
 
 const size = (net: nn.Module) => net.parameters().reduce((n, p) => n + p.size, 0)
 
-/** Next characters of a text: the last tenth is held out. */
-export function gptTask(text: string): Task {
+/** Next characters of a text: the last tenth is held out. A small one shows only that it runs. */
+export function gptTask(text: string, small = false): Task {
   const tokenizer = new CharTokenizer(text)
   const tokens = tokenizer.encode(text)
-  const [context, batch] = [96, 8]
+  const [context, batch] = small ? [16, 4] : [96, 8]
   const cut = Math.floor(0.9 * tokens.length)
   const train = new TokenWindows(tokens.subarray(0, cut), context, 1)
   const held = new TokenWindows(tokens.subarray(cut), context)
@@ -20,9 +20,9 @@ export function gptTask(text: string): Task {
     new nn.GPT({
       vocabulary: tokenizer.vocabulary,
       context,
-      layers: 4,
+      layers: small ? 2 : 4,
       heads: 4,
-      width: 192,
+      width: small ? 32 : 192,
       generator,
     })
   const loss = (net: nn.Module, inputs: Tensor, targets: Tensor) => {
@@ -57,8 +57,8 @@ export function gptTask(text: string): Task {
   }
 }
 
-/** Digits as 16 patches of 7 × 7. */
-export function vitTask(train: Dataset, held: Dataset): Task {
+/** Digits as 16 patches of 7 × 7. A small one shows only that it runs. */
+export function vitTask(train: Dataset, held: Dataset, small = false): Task {
   const batch = 64
   const model = (generator: Generator) =>
     new nn.VisionTransformer({
@@ -66,9 +66,9 @@ export function vitTask(train: Dataset, held: Dataset): Task {
       patchSize: 7,
       channels: 1,
       classes: 10,
-      layers: 4,
+      layers: small ? 2 : 4,
       heads: 4,
-      width: 96,
+      width: small ? 32 : 96,
       pool: 'mean',
       generator,
     })

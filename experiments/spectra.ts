@@ -7,7 +7,7 @@ import { AdamW } from '../lib/optim/index.js'
 import { Generator } from '../lib/random/index.js'
 import { alphaReq, rankMe, spectrum } from '../lib/subspace/index.js'
 import { noGrad, scope, Tensor } from '../lib/tensor/index.js'
-import { type Experiment, overSeeds } from './experiment.js'
+import { average, type Experiment, overSeeds } from './experiment.js'
 
 const context = 64
 
@@ -125,13 +125,12 @@ const experiment: Experiment = {
         end: values.at(-1) as number,
       }
     })
-    const mean = (list: readonly number[]) => list.reduce((a, b) => a + b, 0) / list.length
     const of = (key: 'start' | 'low' | 'top' | 'end') => figures.map((f) => f[key])
     const [start, low, top, end] = [
-      mean(of('start')),
-      mean(of('low')),
-      mean(of('top')),
-      mean(of('end')),
+      average(of('start')),
+      average(of('low')),
+      average(of('top')),
+      average(of('end')),
     ]
     const collapse = low < 0.9 * start
     const growth = top > 1.1 * low
@@ -142,7 +141,10 @@ const experiment: Experiment = {
       compression && 'a compression',
     ].filter((x) => typeof x === 'string')
     const averaged = (lists: { x: number; y: number }[][]) =>
-      (lists[0] ?? []).map(({ x }, i) => ({ x, y: mean(lists.map((l) => l[i]?.y ?? Number.NaN)) }))
+      (lists[0] ?? []).map(({ x }, i) => ({
+        x,
+        y: average(lists.map((l) => l[i]?.y ?? Number.NaN)),
+      }))
     return {
       measured: [
         overSeeds('RankMe at the start', of('start'), { digits: 1 }),

@@ -9,7 +9,7 @@ import * as nn from '../lib/nn/index.js'
 import { AdamW, layerwiseWeightDecay, topSingularValues } from '../lib/optim/index.js'
 import { Generator } from '../lib/random/index.js'
 import { noGrad, scope, type Tensor } from '../lib/tensor/index.js'
-import { type Experiment, type Figure, overSeeds } from './experiment.js'
+import { average, clear, type Experiment, type Figure, overSeeds, shown } from './experiment.js'
 
 export const baseWidth = 64
 const widths = [64, 128, 256, 512, 1024]
@@ -126,13 +126,14 @@ export async function trainWidth(
   return { loss: value, top }
 }
 
-/** The slope of log y over log x. */
-function exponent(xs: readonly number[], ys: readonly number[]): number {
+/** The slope of log y over log x by least squares, and its standard error. */
+function exponent(xs: readonly number[], ys: readonly number[]): { slope: number; error: number } {
   const [a, b] = [xs.map(Math.log), ys.map(Math.log)]
-  const mean = (v: number[]) => v.reduce((p, q) => p + q, 0) / v.length
-  const [ma, mb] = [mean(a), mean(b)]
-  const above = a.reduce((sum, x, i) => sum + (x - ma) * ((b[i] as number) - mb), 0)
-  return above / a.reduce((sum, x) => sum + (x - ma) ** 2, 0)
+  const [ma, mb] = [average(a), average(b)]
+  const spread = a.reduce((sum, x) => sum + (x - ma) ** 2, 0)
+  const slope = a.reduce((sum, x, i) => sum + (x - ma) * ((b[i] as number) - mb), 0) / spread
+  const rest = a.reduce((sum, x, i) => sum + ((b[i] as number) - mb - slope * (x - ma)) ** 2, 0)
+  return { slope, error: xs.length > 2 ? Math.sqrt(rest / (xs.length - 2) / spread) : 0 }
 }
 
 const experiment: Experiment = {
@@ -170,8 +171,15 @@ const experiment: Experiment = {
     const figures = Object.entries(results).flatMap(([name, { loss, top }]): Figure[] => [
       overSeeds(
         `${name}: top singular value ∝ width^`,
-        perSeed(top, (y) => exponent(used, y)),
+        perSeed(top, (y) => exponent(used, y).slope),
         { published: name.includes('rule') ? '0 (kept)' : '0.25' },
+      ),
+      overSeeds(
+        `${name}: standard error of that fit`,
+        perSeed(top, (y) => exponent(used, y).error),
+      ),
+      ...used.map((width, i) =>
+        overSeeds(`${name}: top singular value at width ${width}`, top[i] as number[]),
       ),
       overSeeds(
         `${name}: top singular value, width ${used.at(-1)} over ${used[0]}`,
@@ -190,22 +198,25 @@ const experiment: Experiment = {
         })),
       }))
     const [rule, plain] = Object.keys(rules).map((name) =>
-      perSeed(results[name]?.top as number[][], (y) => exponent(used, y)),
+      perSeed(results[name]?.top as number[][], (y) => exponent(used, y).slope),
     ) as [number[], number[]]
-    const average = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length
-    const [ruleLoss, plainLoss] = Object.keys(rules).map((name) =>
-      average(results[name]?.loss.at(-1) as number[]),
-    ) as [number, number]
+    const [ruleLoss, plainLoss] = Object.keys(rules).map(
+      (name) => results[name]?.loss.at(-1) as number[],
+    ) as [number[], number[]]
+    const lossGap = overSeeds(
+      `plain μP's held-out loss at width ${used.at(-1)} less the rule's`,
+      plainLoss.map((y, s) => y - (ruleLoss[s] as number)),
+    )
     const gap = overSeeds(
       'plain μP’s exponent less the rule’s',
       plain.map((y, s) => y - (rule[s] as number)),
       { published: '0.25' },
     )
-    figures.unshift(gap)
+    figures.unshift(gap, lossGap)
     const kept = Math.abs(average(rule)) < 0.1
-    const better = gap.mean - (gap.interval ?? 0) > 0 && ruleLoss < plainLoss
-    const seen = better
-      ? `The rule takes ${gap.mean.toFixed(2)} off the exponent at which top singular values grow with the width (0.25 predicted), and gives the lower loss at width ${used.at(-1)} (${ruleLoss.toFixed(3)}; plain μP ${plainLoss.toFixed(3)})`
+    const better = clear(gap) && clear(lossGap)
+    const seen = clear(gap)
+      ? `The rule takes ${shown(gap, 2)} off the exponent at which top singular values grow with the width (0.25 predicted); its held-out loss at width ${used.at(-1)} is ${average(ruleLoss).toFixed(3)}, plain μP's ${average(plainLoss).toFixed(3)} (${clear(lossGap) ? 'the difference is clear of its interval' : 'a difference within the interval'})`
       : 'The rule is not clearly better than plain μP'
     const rest = kept
       ? ''

@@ -66,7 +66,7 @@ program
   .argument('[system]', "a system's id, or 'all'; none lists them", '')
   .option('--seeds <n>', 'how many seeds', '3')
   .option('--quick', 'a shortened run: shows that it runs')
-  .option('--html <file>', 'write a page with pictures')
+  .option('--out <folder>', "where each system's page and JSON document go", 'reproduced')
   .option('--json', 'print one JSON document')
   .action(async (system, options) => {
     const { reproduce } = await import('./reproduce.js')

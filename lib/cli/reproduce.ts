@@ -1,19 +1,35 @@
 /** `palimpsest reproduce`: published claims, and what we see of them. */
 
-import { resolve } from 'node:path'
+import { mkdirSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { SingleBar } from 'cli-progress'
 import type { ExperimentResult, Figure } from '../../experiments/experiment.js'
 import { experiments } from '../../experiments/index.js'
+import { devices } from '../engine/devices.js'
 import { ArgumentError } from '../engine/errors.js'
-import { type Section, writeReport } from '../report/report.js'
+import { writeAtomically } from '../io/atomic.js'
+import { writeReport } from '../report/report.js'
 import { formatTable } from './table.js'
 
 /** Options of the command. */
 export interface ReproduceCommand {
   seeds: string
   quick?: boolean
-  html?: string
+  /** Folder for a page with pictures and a JSON document of every system. */
+  out: string
   json?: boolean
+}
+
+/** What is told of one experiment. */
+type Document = Omit<ExperimentResult, 'plots'> & {
+  system: string
+  paper: string
+  claim: string
+  seeds: number
+  quick: boolean
+  seconds: number
+  /** The processor and its threads. */
+  machine: string
 }
 
 const columns = ['figure', 'measured', '± (95 %)', 'published']
@@ -46,19 +62,23 @@ export async function reproduce(system: string, options: ReproduceCommand): Prom
     throw new ArgumentError(`expected a positive integer for 'seeds' but got ${options.seeds}`)
   }
   const seeds = Array.from({ length: count }, (_, i) => i + 1)
-  const documents: ({ system: string; paper: string; claim: string; seconds: number } & Omit<
-    ExperimentResult,
-    'plots'
-  >)[] = []
-  const sections: Section[] = []
-  for (const id of ids) {
-    const load = experiments[id]
-    if (!load) {
+  const chosen = await Promise.all(
+    ids.map(async (id) => {
+      const load = experiments[id]
+      if (load) return (await load()).default
       throw new ArgumentError(
         `expected one of ${Object.keys(experiments).join(', ')} for 'system' but got ${id}`,
       )
-    }
-    const { default: experiment } = await load()
+    }),
+  )
+  // Before the work: a folder that cannot be made is told at once.
+  const folder = resolve(options.out)
+  mkdirSync(folder, { recursive: true })
+  const [cpu] = devices()
+  const machine = `${cpu?.name}, ${cpu?.threads} threads`
+  const documents: Document[] = []
+  for (const experiment of chosen) {
+    const { system: id, paper, claim } = experiment
     const bar = process.stderr.isTTY
       ? new SingleBar({ format: `${id} {bar} {percentage} % {message}`, hideCursor: true })
       : null
@@ -72,25 +92,32 @@ export async function reproduce(system: string, options: ReproduceCommand): Prom
       })
       .finally(() => bar?.stop())
     const seconds = (performance.now() - begin) / 1e3
-    const { paper, claim } = experiment
-    documents.push({ system: id, paper, claim, seconds, ...result })
+    const quick = options.quick ?? false
+    const about = { system: id, paper, claim, seeds: count, quick, seconds, machine }
+    const document = { ...about, ...result }
+    documents.push(document)
     const rows = result.measured.map(cells)
     const holds = result.holds ? 'holds here' : 'does not hold here'
-    sections.push(
+    const path = join(folder, id)
+    writeReport(`${path}.html`, `Palimpsest: ${id}`, [
       { kind: 'text', title: paper, text: claim },
       { kind: 'text', title: `Verdict: ${holds}`, text: result.verdict },
+      {
+        kind: 'text',
+        title: 'How it was run',
+        text: `${count} seeds${quick ? ', a shortened run that says nothing' : ''}; ${seconds.toFixed(0)} s on ${machine}.`,
+      },
       { kind: 'table', title: 'Figures', columns, rows },
       ...plots,
+    ])
+    writeAtomically(`${path}.json`, (write) =>
+      write(Buffer.from(`${JSON.stringify(document, null, 2)}\n`)),
     )
     if (!options.json) {
       process.stdout.write(
-        `${id}: ${paper}\n\nclaim:   ${wrap(claim)}\n\n${formatTable(columns, rows, 1)}\n\nverdict: ${holds}. ${wrap(result.verdict)}\n(${seconds.toFixed(0)} s, ${count} seeds${options.quick ? ', shortened run' : ''})\n\n`,
+        `${id}: ${paper}\n\nclaim:   ${wrap(claim)}\n\n${formatTable(columns, rows, 1)}\n\n${wrap(`verdict: ${holds}. ${result.verdict}`)}\n(${seconds.toFixed(0)} s, ${count} seeds${quick ? ', shortened run' : ''}; ${machine})\npictures and figures: ${path}.html, ${path}.json\n\n`,
       )
     }
-  }
-  if (options.html) {
-    writeReport(resolve(options.html), 'Palimpsest: published claims', sections)
-    if (!options.json) process.stdout.write(`report: ${resolve(options.html)}\n`)
   }
   if (options.json) process.stdout.write(`${JSON.stringify(documents)}\n`)
   return 0

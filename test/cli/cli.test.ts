@@ -71,3 +71,23 @@ test('reproduce lists the systems and refuses unknown ones', async (t) => {
   t.ok(Array.isArray(JSON.parse((await run('reproduce', '--json')).stdout)))
   await t.rejects(run('reproduce', 'abacus'), /ArgumentError: expected one of/)
 })
+
+test('reproduce writes a page and a JSON document of what it prints', async (t) => {
+  const out = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const { stdout } = await run(
+    'reproduce',
+    'pissa',
+    '--quick',
+    '--seeds',
+    '1',
+    '--out',
+    out,
+    '--json',
+  )
+  const [result] = JSON.parse(stdout)
+  t.equal(result.system, 'pissa')
+  t.equal(result.quick, true)
+  t.same(JSON.parse(readFileSync(join(out, 'pissa.json'), 'utf8')), result)
+  t.match(readFileSync(join(out, 'pissa.html'), 'utf8'), /Verdict: [\s\S]*<svg/)
+  rmSync(out, { recursive: true })
+})

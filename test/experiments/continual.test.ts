@@ -2,7 +2,7 @@ import { test } from 'tap'
 import { experiments } from '../../experiments/index.js'
 import { renderReport } from '../../lib/report/report.js'
 
-for (const id of ['rehearsal-free', 'refresh', 'cl-protocol']) {
+for (const id of ['rehearsal-free', 'refresh', 'cl-protocol', 'mnist-baselines']) {
   test(`${id}: a shortened run measures, judges and draws`, async (t) => {
     const load = experiments[id]
     const experiment = (await load?.())?.default
