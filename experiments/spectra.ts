@@ -105,10 +105,11 @@ const experiment: Experiment = {
         })
         if (step % 10 === 0) {
           if (signal?.aborted) throw new AbortError()
-          progress(`seed ${seed}, step ${step}`, (s + (step + 1) / steps) / seeds.length)
+          progress(`seed ${seed}, step ${step}`, (s + step / steps) / seeds.length)
           await new Promise((resolve) => setImmediate(resolve))
         }
       }
+      progress(`seed ${seed}`, (s + 1) / seeds.length)
       ranks.push(own)
       slopes.push(falling)
       losses.push(last)
