@@ -62,8 +62,10 @@ export class DiagonalFisher {
     this.#decay =
       decay === undefined ? null : checkNumber(decay, 'decay', 0, 1 - Number.EPSILON / 2)
     this.values = like.map((x, i) => {
-      const shape = Array.isArray(x) ? (x as number[]) : toTensor(x, `like[${i}]`).shape
-      return Tensor.from({ data: new Float32Array(shape.reduce((a, b) => a * b, 1)), shape })
+      const own = Array.isArray(x) ? null : toTensor(x, `like[${i}]`)
+      const shape = own?.shape ?? (x as number[])
+      const zero = Tensor.from({ data: new Float32Array(shape.reduce((a, b) => a * b, 1)), shape })
+      return own ? zero.to(own.device) : zero
     })
   }
 
@@ -111,8 +113,8 @@ export class DiagonalFisher {
     number(keep)
     number(fresh)
     native.fisher(
-      this.values.map((x) => x.array),
-      grads.map((x) => x.array),
+      this.values.map((x) => x.buffer),
+      grads.map((x) => x.buffer),
     )
   }
 

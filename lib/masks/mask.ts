@@ -3,9 +3,10 @@
 import { begin, flatView, number, view } from '../engine/call.js'
 import { wrong } from '../engine/check.js'
 import { ArgumentError, FormatError, ShapeError } from '../engine/errors.js'
-import { native } from '../engine/native.js'
+import { type DeviceBuffer, type NativeBuffer, native } from '../engine/native.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { checkShape, type Shape, sameShape, shownShape, sizeOf } from '../tensor/shape.js'
+import { allocate } from '../tensor/storage.js'
 import { Tensor } from '../tensor/tensor.js'
 
 // The numbers of MaskLogic in native/include/palimpsest/kernels/masks.h.
@@ -15,12 +16,18 @@ const logic = { and: 0, or: 1, xor: 2, andNot: 3, not: 4 } as const
 export const maskBytes = (entries: number): number => Math.ceil(entries / 64) * 8
 
 /** A mask's bytes as the engine sees them. */
-export const describeBits = (bits: Uint8Array) => ({
+export const describeBits = (bits: Uint8Array) => bitsOf(bits.length * 8)
+
+/** The same, by the number of entries. */
+export const bitsOf = (entries: number) => ({
   dtypeCode: 4,
   offset: 0,
-  shape: [bits.length],
+  shape: [maskBytes(entries)],
   strides: [1],
 })
+
+const memoryFor = (bits: Uint8Array, device: string) =>
+  allocate('uint8', bits.length, false, device).buffer as DeviceBuffer
 
 /**
  * A mask over a tensor's entries in row-major order, which never changes. Entry i is bit i mod 8 of
@@ -32,6 +39,8 @@ export class Mask {
   /** The packed bits; do not write to them. */
   readonly bits: Uint8Array
   #count = -1
+  /** The bits on other devices. */
+  #copies?: Map<string, DeviceBuffer>
 
   /**
    * @param bits ⌈entries/64⌉·8 bytes, taken over without a copy where they begin at a multiple of 8
@@ -54,6 +63,48 @@ export class Mask {
         throw new FormatError(`bit ${i} is on in a mask of ${this.size} entries`)
       }
     }
+  }
+
+  /**
+   * The masks that `write` makes on a device: it is given the memory for each one's bits.
+   *
+   * @internal
+   */
+  static writtenOn(
+    device: string,
+    shapes: readonly Shape[],
+    write: (buffers: NativeBuffer[]) => void,
+  ): Mask[] {
+    const masks = shapes.map((shape) => new Mask(shape))
+    if (device === 'cpu') {
+      write(masks.map(({ bits }) => bits))
+      return masks
+    }
+    const buffers = masks.map(({ bits }) => memoryFor(bits, device))
+    write(buffers)
+    for (const [i, { bits }] of masks.entries()) {
+      native.download(buffers[i] as DeviceBuffer, 0, bits)
+    }
+    for (const [i, mask] of masks.entries()) {
+      mask.#copies = new Map([[device, buffers[i] as DeviceBuffer]])
+    }
+    return masks
+  }
+
+  /**
+   * The bits in the memory of a device, which keeps them as long as the mask lives.
+   *
+   * @internal
+   */
+  bitsOn(device: string): NativeBuffer {
+    if (device === 'cpu') return this.bits
+    this.#copies ??= new Map()
+    const known = this.#copies.get(device)
+    if (known) return known
+    const copy = memoryFor(this.bits, device)
+    native.upload(copy, this.bits)
+    this.#copies.set(device, copy)
+    return copy
   }
 
   /** Entries. */
@@ -148,7 +199,7 @@ export class Mask {
   /** A new tensor with `x` where the mask is on, and 0 elsewhere (also where x is NaN). No gradient. */
   apply(x: ArrayLike): Tensor {
     const source = toTensor(x, 'x').detach()
-    return this.#applyInto(source, Tensor.empty(source.shape, source.dtype))
+    return this.#applyInto(source, Tensor.empty(source.shape, source.dtype, source.device))
   }
 
   /** Zeroes the entries of a contiguous tensor that are off; returns it. */
@@ -162,11 +213,12 @@ export class Mask {
   #applyInto(source: Tensor, target: Tensor): Tensor {
     this.#sameShape(source.shape)
     const dense = source.contiguous ? source : source.clone()
+    const bits = this.bitsOn(dense.device)
     begin()
     view(describeBits(this.bits))
     view(dense)
     view(target)
-    native.maskApply(this.bits, dense.array, target.array)
+    native.maskApply(bits, dense.buffer, target.buffer)
     return target
   }
 
@@ -174,12 +226,13 @@ export class Mask {
   static fromTensor(x: ArrayLike): Mask {
     const source = toTensor(x, 'x').detach()
     const dense = source.contiguous ? source : source.clone()
-    const mask = new Mask(source.shape)
-    begin()
-    view(dense)
-    view(describeBits(mask.bits))
-    native.maskPack(dense.array, mask.bits)
-    return mask
+    const [mask] = Mask.writtenOn(dense.device, [source.shape], ([bits]) => {
+      begin()
+      view(dense)
+      view(bitsOf(dense.size))
+      native.maskPack(dense.buffer, bits as NativeBuffer)
+    })
+    return mask as Mask
   }
 
   /** All entries on. */

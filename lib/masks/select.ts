@@ -3,11 +3,11 @@
 import { begin, number, view, viewAs, views } from '../engine/call.js'
 import { checkChoice, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
-import { native } from '../engine/native.js'
+import { type NativeBuffer, native } from '../engine/native.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { checkAxis, shownShape, sizeOf, stridesOf } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { describeBits, Mask } from './mask.js'
+import { bitsOf, Mask } from './mask.js'
 
 /** Whether scores count with or without their sign. */
 export type ScoreBy = 'value' | 'magnitude'
@@ -50,18 +50,21 @@ export function selectEntries(
   largest: boolean,
   by: ScoreBy,
 ): { masks: Mask[]; threshold: number } {
-  const masks = list.map((x) => new Mask(x.shape))
-  if (list.length === 0) return { masks, threshold: NaN }
-  begin()
-  views(list)
-  views(masks.map((mask) => describeBits(mask.bits)))
-  number(by === 'magnitude')
-  number(largest)
-  number(k)
-  const threshold = native.select(
-    list.map((x) => x.array),
-    masks.map((mask) => mask.bits),
-  ) as number
+  let threshold = NaN
+  const shapes = list.map((x) => x.shape)
+  const masks = Mask.writtenOn(list[0]?.device ?? 'cpu', shapes, (bits) => {
+    if (list.length === 0) return
+    begin()
+    views(list)
+    views(list.map((x) => bitsOf(x.size)))
+    number(by === 'magnitude')
+    number(largest)
+    number(k)
+    threshold = native.select(
+      list.map((x) => x.buffer),
+      bits,
+    ) as number
+  })
   return { masks, threshold }
 }
 
@@ -128,14 +131,15 @@ export function nm(
       `axis ${axis} of 'scores' ${shownShape(x.shape)} is no multiple of m = ${m} long`,
     )
   }
-  const mask = new Mask(x.shape)
   const shape = [sizeOf(x.shape.slice(0, a)), length, sizeOf(x.shape.slice(a + 1))]
-  begin()
-  viewAs(x, shape, stridesOf(shape))
-  view(describeBits(mask.bits))
-  number(by === 'magnitude')
-  number(n)
-  number(m)
-  native.maskNm(x.array, mask.bits)
-  return mask
+  const [mask] = Mask.writtenOn(x.device, [x.shape], ([bits]) => {
+    begin()
+    viewAs(x, shape, stridesOf(shape))
+    view(bitsOf(x.size))
+    number(by === 'magnitude')
+    number(n)
+    number(m)
+    native.maskNm(x.buffer, bits as NativeBuffer)
+  })
+  return mask as Mask
 }

@@ -3,13 +3,7 @@
 import { type AsyncOptions, runAsync } from '../engine/async.js'
 import { begin, flatView, number } from '../engine/call.js'
 import { checkChoice, checkInteger, checkOptions, wrong } from '../engine/check.js'
-import {
-  ArgumentError,
-  DeviceError,
-  DTypeError,
-  NumericalError,
-  ShapeError,
-} from '../engine/errors.js'
+import { ArgumentError, DTypeError, NumericalError, ShapeError } from '../engine/errors.js'
 import { type NativeBuffer, native } from '../engine/native.js'
 import { carryCompact, checkMasks, Mask } from '../masks/mask.js'
 import { dtypeCodes } from '../tensor/dtype.js'
@@ -193,11 +187,6 @@ export class Optimizer<Options extends CommonOptions> {
     if (checked && !algorithm.maskable) {
       throw new ArgumentError(`${algorithm.name} takes no masks; SGD, AdamW and Lion do`)
     }
-    if (checked && slot.view.device !== 'cpu') {
-      throw new DeviceError(
-        `a parameter on '${slot.view.device}' takes no mask: masked steps run on the CPU`,
-      )
-    }
     for (const [name, state] of Object.entries(slot.buffers)) {
       const array = carried(state.toArray(), slot.shape, slot.mask, checked ?? null)
       slot.buffers[name] = new State(array, slot.view.device)
@@ -369,9 +358,11 @@ export class Optimizer<Options extends CommonOptions> {
         flatView(dtypeCodes.float32, slot.view.offset, slot.size)
       }
       for (const { slot } of masked[i] ? active : []) {
-        const bits = slot.mask?.bits ?? new Uint8Array(0)
-        buffers.push(bits)
-        flatView(dtypeCodes.uint8, 0, bits.length)
+        // No bytes, of any memory there: this parameter has no mask.
+        const { device, buffer } = slot.view
+        const none = device === 'cpu' ? new Uint8Array(0) : buffer
+        buffers.push(slot.mask?.bitsOn(device) ?? none)
+        flatView(dtypeCodes.uint8, 0, slot.mask?.bits.length ?? 0)
       }
       for (const name of names[i] as string[]) {
         for (const { slot } of active) {
@@ -389,6 +380,7 @@ export class Optimizer<Options extends CommonOptions> {
       number(active.length)
       number(dtypeCodes[options.stateDtype ?? 'float32'])
       number(masked[i] as boolean)
+      for (const { slot } of masked[i] ? active : []) number(slot.mask?.count() ?? slot.size)
       const members = active.map(({ slot }) => ({ shape: slot.shape, step: slot.step + 1 }))
       algorithm.write(options, members)
     }
@@ -461,7 +453,7 @@ export class Optimizer<Options extends CommonOptions> {
         const entry = saved.state[at] as Record<string, StateArray | number>
         const buffers: Record<string, State> = {}
         const mask = maskOf(entry['mask'], slot.shape, `state[${at}].mask`)
-        if (mask) checkMaskable(algorithm, slot)
+        if (mask) checkMaskable(algorithm)
         const shape = stateShape({ ...slot, mask })
         for (const [name, spec] of Object.entries(algorithm.buffers(shape, live))) {
           const array = entry[name]
@@ -523,13 +515,8 @@ function slotOf(parameter: Parameter, name: string): Slot {
 const stateShape = ({ mask, shape }: Slot): Shape => (mask ? [mask.count()] : shape)
 
 /** Throws where a parameter cannot have a mask. */
-function checkMaskable({ name, maskable }: Algorithm<CommonOptions>, { view }: Slot): void {
+function checkMaskable({ name, maskable }: Algorithm<CommonOptions>): void {
   if (!maskable) throw new ArgumentError(`${name} takes no masks; SGD, AdamW and Lion do`)
-  if (view.device !== 'cpu') {
-    throw new DeviceError(
-      `a parameter on '${view.device}' takes no mask: masked steps run on the CPU`,
-    )
-  }
 }
 
 /** A saved mask: its bits as 16-bit words. */

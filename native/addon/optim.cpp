@@ -63,11 +63,15 @@ class Group {
     for (size_t i = 0; i < count; ++i) {
       lengths.push_back(gradients[i].n);
       if (!masked) continue;
-      // No bytes: this parameter has no mask.
       const View& view = any();
+      const int64_t on = call.integer("entries that are on", 0, gradients[i].n);
+      // No bytes: this parameter has no mask.
       if (view.size() == 0) continue;
       gradients[i].mask = mask_of(view, "masks", gradients[i].n);
-      lengths[i] = count_bits(gradients[i].mask, gradients[i].n);
+      lengths[i] = on;
+      if (call.device() == nullptr && count_bits(gradients[i].mask, gradients[i].n) != on) {
+        refuse(Code::argument, "a mask does not have as many bits as was said");
+      }
     }
   }
 

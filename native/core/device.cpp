@@ -24,7 +24,7 @@ struct Refusal<void (*)(Args...)> {
   static void call(Args...) { throw NotOnDevice{not_on_device()}; }
 };
 
-// Probes and gemm.mixed may be empty by their contract: callers look.
+// Probes, gemm.mixed and the direct convolutions may be empty by their contract: callers look.
 KernelTable complete(const KernelTable& plugin) {
   KernelTable table = plugin;
   each_kernel(table, [&table]<typename Kernel>(auto, Kernel& kernel) {
@@ -33,7 +33,9 @@ KernelTable complete(const KernelTable& plugin) {
       const auto* start = reinterpret_cast<const std::byte*>(&family);
       return at >= start && at < start + sizeof(family);
     };
-    if (kernel == nullptr && !within(table.probe) && !within(table.gemm.mixed)) kernel = Refusal<Kernel>::call;
+    const bool may_be_empty = within(table.probe) || within(table.gemm.mixed) || within(table.conv.direct) ||
+                              within(table.conv.direct_weight);
+    if (kernel == nullptr && !may_be_empty) kernel = Refusal<Kernel>::call;
   });
   return table;
 }

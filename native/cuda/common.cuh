@@ -76,6 +76,11 @@ T* scratch(Context& context, int64_t count) {
 }
 inline Status no_memory() { return {Code::device, "out of memory on the device"}; }
 
+// Zeros, on the context's stream.
+inline Status clear(const Context& context, void* data, size_t bytes) {
+  return to_status(cudaMemsetAsync(data, 0, bytes, state(context).stream), "memory could not be cleared");
+}
+
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Blocks for a grid-stride loop over n elements: enough to fill the device several times over.
@@ -162,12 +167,17 @@ __host__ __device__ inline void store_as(void* data, DType dtype, int64_t at, T 
   X(embedding)                      \
   X(gemm)                           \
   X(indexing)                       \
+  X(masks)                          \
   X(nn)                             \
   X(norm)                           \
   X(optim)                          \
+  X(panel)                          \
   X(probe)                          \
   X(random)                         \
-  X(reduce)
+  X(reduce)                         \
+  X(scan)                           \
+  X(selection)                      \
+  X(spiking)
 #define PALIMPSEST_DECLARE(family) void fill_##family(KernelTable&);
 PALIMPSEST_CUDA_FAMILIES(PALIMPSEST_DECLARE)
 #undef PALIMPSEST_DECLARE

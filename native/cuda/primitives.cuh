@@ -58,6 +58,29 @@ __device__ inline T block_max(T x) {
   return best;
 }
 
+// Σ of x over the threads before this one, and over the block in `total`. kThreads is a multiple of 32.
+template <int kThreads, typename T>
+__device__ inline T block_exclusive_sum(T x, T& total) {
+  __shared__ T of_warps[kThreads / 32];
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  T inclusive = x;
+  for (int step = 1; step < 32; step *= 2) {
+    const T before = __shfl_up_sync(kAllLanes, inclusive, step);
+    if (lane >= step) inclusive += before;
+  }
+  if (lane == 31) of_warps[warp] = inclusive;
+  __syncthreads();
+  T before = T(0);
+  total = T(0);
+  for (int i = 0; i < kThreads / 32; ++i) {
+    if (i == warp) before = total;
+    total += of_warps[i];
+  }
+  __syncthreads();
+  return before + inclusive - x;
+}
+
 __device__ inline int64_t global_thread() {
   return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 }

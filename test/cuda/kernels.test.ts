@@ -54,7 +54,8 @@ for (const { id, skip } of acceleratorsUnderTest()) {
                 { compute },
               )
           const name = `${kind} ${m}×${k}×${n}`
-          same(t, `f32 ${name}`, product('float32'), [x, y], 2e-6)
+          // One number alone may cancel.
+          same(t, `f32 ${name}`, product('float32'), [x, y], m * n === 1 ? 1e-5 : 2e-6)
           same(t, `bf16 ${name}`, product('bfloat16'), [x, y], 1e-5)
           const bf16 = [x.to('bfloat16'), y.to('bfloat16')]
           same(t, `bf16 held ${name}`, product('bfloat16'), bf16, 4e-3)
@@ -74,9 +75,9 @@ for (const { id, skip } of acceleratorsUnderTest()) {
 
     t.test('Newton–Schulz: direct and Gram, square, wide, tall, batched', async (t) => {
       for (const shape of [
-        [150, 150],
-        [40, 300],
-        [300, 40],
+        [130, 130],
+        [24, 140],
+        [140, 24],
         [3, 24, 40],
       ]) {
         for (const method of ['direct', 'gram'] as const) {
@@ -266,7 +267,7 @@ for (const { id, skip } of acceleratorsUnderTest()) {
       const saved = first.stateDict()
       const y = x.clone()
       first.step([gs[1]])
-      const second = new optim.AdamW([y], { lr: 0.1 })
+      const second = new optim.AdamW([y], { lr: 0.1, nonFinite: 'throw' })
       second.loadStateDict(saved)
       second.step([gs[1]])
       t.same(y.toArray(), x.toArray())

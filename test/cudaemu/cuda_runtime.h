@@ -64,6 +64,8 @@ void barrier(int number, int threads);
 void yield();
 // Every lane of the warp gives 8 bytes and sees those of `from`.
 uint64_t exchange(uint64_t value, int from);
+// The lanes of the warp for which `yes` holds.
+unsigned vote(bool yes);
 // Shows an address to the warp's other lanes; what they showed, until the next exchange.
 const void* const* show(const void* mine);
 int lane();
@@ -97,11 +99,7 @@ T __shfl_down_sync(unsigned mask, T value, int by) {
   const int from = cudaemu::lane() + by;
   return __shfl_sync(mask, value, from > 31 ? cudaemu::lane() : from);
 }
-inline unsigned __ballot_sync(unsigned mask, int predicate) {
-  unsigned bits = 0;
-  for (int i = 0; i < 32; ++i) bits |= static_cast<unsigned>(__shfl_sync(mask, predicate != 0, i)) << i;
-  return bits;
-}
+inline unsigned __ballot_sync(unsigned, int predicate) { return cudaemu::vote(predicate != 0); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __ffs(int x) { return __builtin_ffs(x); }
 inline unsigned __umulhi(unsigned a, unsigned b) {

@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -115,6 +116,17 @@ uint64_t exchange(uint64_t value, int from) {
   const uint64_t result = warp.given[from];
   meet(warp);
   return result;
+}
+
+unsigned vote(bool yes) {
+  Warp& warp = warps[current / 32];
+  warp.given[lane()] = yes;
+  meet(warp);
+  unsigned bits = 0;
+  const size_t members = std::min<size_t>(32, count - current / 32 * 32);
+  for (size_t i = 0; i < members; ++i) bits |= static_cast<unsigned>(warp.given[i]) << i;
+  meet(warp);
+  return bits;
 }
 
 const void* const* show(const void* mine) {

@@ -7,7 +7,7 @@ import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { checkAxis } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { gather } from './indexing.js'
-import { cast, contiguous, onDevice } from './memory.js'
+import { cast, contiguous } from './memory.js'
 import { transpose } from './views.js'
 
 /** Entries in order and where they were (int32). */
@@ -22,10 +22,10 @@ function places(x: Tensor, a: number, k: number, descending: boolean): Tensor {
   const plain = x.detach()
   // bool and uint8 have few values; the kernel orders int32 and floats.
   const wide = x.dtype === 'bool' || x.dtype === 'uint8' ? cast(plain, 'int32') : plain
-  const rows = onDevice(contiguous(transpose(wide, a, last)), 'cpu')
+  const rows = contiguous(transpose(wide, a, last))
   const cols = rows.shape[last] as number
   const count = cols === 0 ? 0 : rows.size / cols
-  const indices = Tensor.empty(rows.shape.with(last, k), 'int32')
+  const indices = Tensor.empty(rows.shape.with(last, k), 'int32', x.device)
   if (indices.size > 0) {
     begin()
     viewAs(rows, [count, cols], [cols, 1])
@@ -33,7 +33,7 @@ function places(x: Tensor, a: number, k: number, descending: boolean): Tensor {
     number(descending)
     native.sortRows(rows.buffer, null, indices.buffer)
   }
-  return onDevice(transpose(indices, a, last), x.device)
+  return transpose(indices, a, last)
 }
 
 /** The entries along an axis in ascending (default) or descending order, and their indices. */

@@ -1,9 +1,10 @@
 // Fused optimizer steps over lists of tensors. Floor: the bytes of all buffers (AdamW 28 a parameter,
-// 20 with bf16 state); one launch for up to fifty tensors, 16 bytes an access.
+// 20 with bf16 state); one launch for up to fifty tensors, 16 bytes an access. Of tensors with a mask
+// only entries that are on are computed; their places in the compact state come from two launches before.
 
 #include <vector>
 
-#include "cuda/optim/lists.cuh"
+#include "cuda/masks/compact.cuh"
 
 namespace palimpsest::cuda {
 namespace {
@@ -21,9 +22,43 @@ struct Element {
 // half(random, k): the 16 bits that round state k.
 __device__ inline uint32_t half_of(uint32_t random, int k) { return k == 0 ? random & 0xffffu : random >> 16; }
 
+// A tensor's mask, and where the piece's entries begin in its compact state; null: all entries are on.
+struct Masked {
+  const uint64_t* mask;
+  int64_t start;
+};
+
+// The entries of a piece that are on. State and random numbers go by the place in the compact vectors.
 template <typename State, int kStates, typename F>
-__device__ inline void over_piece(int64_t n, int64_t begin, float* p, const float* g, void* const* states,
-                                  uint32_t seed, const F& update) {
+__device__ inline void over_masked(const Masked& masked, int64_t n, int64_t begin, float* p, const float* g,
+                                   void* const* states, uint32_t seed, const F& update) {
+  __shared__ PieceMask piece;
+  load_piece(piece, masked.mask, n, begin);
+  each_on(piece, [&](int entry, int place) {
+    const int64_t i = begin + entry;
+    const int64_t at = masked.start + place;
+    Element<kStates> e;
+    e.p = p[i];
+    e.g = g[i];
+#pragma unroll
+    for (int k = 0; k < kStates; ++k) e.state[k] = load_state(static_cast<State*>(states[k]) + at);
+    update(e);
+    const uint32_t random = sizeof(State) == 2 ? noise(at, seed) : 0;
+    p[i] = e.p;
+#pragma unroll
+    for (int k = 0; k < kStates; ++k) {
+      store_state(static_cast<State*>(states[k]) + at, e.state[k], half_of(random, k));
+    }
+  });
+}
+
+template <typename State, int kStates, typename F>
+__device__ inline void over_piece(const Masked& masked, int64_t n, int64_t begin, float* p, const float* g,
+                                  void* const* states, uint32_t seed, const F& update) {
+  if (masked.mask != nullptr) {
+    over_masked<State, kStates>(masked, n, begin, p, g, states, seed, update);
+    return;
+  }
   const int64_t end = begin + kPiece < n ? begin + kPiece : n;
   State* s[kStates > 0 ? kStates : 1];
   bool vector = aligned16(p) && aligned16(g);
@@ -74,6 +109,57 @@ __device__ inline void over_piece(int64_t n, int64_t begin, float* p, const floa
   }
 }
 
+// ---- masks in lists --------------------------------------------------------------------------------
+
+template <typename Tensor>
+__global__ void __launch_bounds__(kListThreads) masked_counts(const List<Tensor> list, int64_t* starts) {
+  const int t = tensor_of(list, blockIdx.x);
+  const Tensor& x = list.tensors[t];
+  if (x.mask == nullptr) return;
+  const int mine = __popc(word_of_piece(x.mask, x.n, (blockIdx.x - list.first[t]) * kPiece));
+  const int total = block_sum<kListThreads>(mine);
+  if (threadIdx.x == 0) starts[blockIdx.x] = total;
+}
+
+// A block a tensor.
+template <typename Tensor>
+__global__ void __launch_bounds__(kListThreads) masked_starts(const List<Tensor> list, int64_t* starts) {
+  const int64_t first = list.first[blockIdx.x];
+  if (list.tensors[blockIdx.x].mask == nullptr) return;
+  (void)exclusive_sum<kListThreads>(starts + first, list.first[blockIdx.x + 1] - first);
+}
+
+// Where the pieces of masked tensors begin in their compact vectors, for a list that has any; else null.
+template <typename Tensor>
+Status find_starts(Context& context, const List<Tensor>& list, int64_t pieces, int64_t*& starts) {
+  starts = nullptr;
+  bool any = false;
+  for (int t = 0; t < list.count; ++t) any = any || list.tensors[t].mask != nullptr;
+  if (!any) return {};
+  starts = scratch<int64_t>(context, pieces);
+  if (starts == nullptr) return no_memory();
+  PALIMPSEST_TRY(launch(context, masked_counts<Tensor>, static_cast<unsigned>(pieces), kListThreads, 0, list, starts));
+  return launch(context, masked_starts<Tensor>, static_cast<unsigned>(list.count), kListThreads, 0, list, starts);
+}
+
+// kernel(list, factors, starts) over lists of tensors that may have masks.
+template <typename Tensor, typename Factors>
+void step_lists(Context& context, const Tensor* tensors, int64_t count, const Factors& factors,
+                void (*kernel)(const List<Tensor>, const Factors, const int64_t*)) {
+  keep(context, each_list(tensors, count, [&](const List<Tensor>& list, int64_t pieces) -> Status {
+    const Workspace::Scope scope(context.workspace);
+    int64_t* starts = nullptr;
+    PALIMPSEST_TRY(find_starts(context, list, pieces, starts));
+    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, factors,
+                  static_cast<const int64_t*>(starts));
+  }));
+}
+
+template <typename Tensor>
+__device__ inline Masked masked_of(const Tensor& x, const int64_t* starts) {
+  return {x.mask, x.mask == nullptr ? 0 : starts[blockIdx.x]};
+}
+
 // ---- SGD -------------------------------------------------------------------------------------------
 
 struct SgdFactors {
@@ -82,12 +168,13 @@ struct SgdFactors {
 };
 
 template <typename State>
-__global__ void __launch_bounds__(kListThreads) sgd_kernel(const List<SgdTensor> list, const SgdFactors f) {
+__global__ void __launch_bounds__(kListThreads)
+    sgd_kernel(const List<SgdTensor> list, const SgdFactors f, const int64_t* starts) {
   const int t = tensor_of(list, blockIdx.x);
   const SgdTensor& x = list.tensors[t];
   const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
   if (x.buffer == nullptr) {
-    over_piece<float, 0>(x.n, begin, x.p, x.g, nullptr, 0, [&](Element<0>& e) {
+    over_piece<float, 0>(masked_of(x, starts), x.n, begin, x.p, x.g, nullptr, 0, [&](Element<0>& e) {
       e.p = e.p - f.lr * (f.sign * e.g + f.decay * e.p);
     });
     return;
@@ -98,7 +185,7 @@ __global__ void __launch_bounds__(kListThreads) sgd_kernel(const List<SgdTensor>
   const float cg = f.nesterov ? 1.0f : 0.0f;
   const float cb = f.nesterov ? f.momentum : 1.0f;
   void* const states[] = {x.buffer};
-  over_piece<State, 1>(x.n, begin, x.p, x.g, states, seed_of(x.step, list.base + t), [&](Element<1>& e) {
+  over_piece<State, 1>(masked_of(x, starts), x.n, begin, x.p, x.g, states, seed_of(x.step, list.base + t), [&](Element<1>& e) {
     const float g = f.sign * e.g + f.decay * e.p;
     // At the first step the buffer may hold anything: 0·NaN would stay.
     const float b = (first ? 0.0f : kept * e.state[0]) + fresh * g;
@@ -111,10 +198,7 @@ void sgd(Context& context, const SgdArgs& a, const SgdTensor* tensors, int64_t c
   const SgdFactors f{static_cast<float>(a.lr), static_cast<float>(a.momentum),
                      static_cast<float>(1 - a.dampening), static_cast<float>(a.weight_decay),
                      static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale), a.nesterov};
-  keep(context, each_list(tensors, count, [&](const List<SgdTensor>& list, int64_t pieces) {
-    const auto kernel = a.state == DType::bf16 ? sgd_kernel<BFloat16> : sgd_kernel<float>;
-    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, f);
-  }));
+  step_lists(context, tensors, count, f, a.state == DType::bf16 ? sgd_kernel<BFloat16> : sgd_kernel<float>);
 }
 
 // ---- AdamW -----------------------------------------------------------------------------------------
@@ -125,7 +209,8 @@ struct AdamWFactors {
 };
 
 template <typename State>
-__global__ void __launch_bounds__(kListThreads) adamw_kernel(const List<AdamWTensor> list, const AdamWFactors f) {
+__global__ void __launch_bounds__(kListThreads)
+    adamw_kernel(const List<AdamWTensor> list, const AdamWFactors f, const int64_t* starts) {
   const int t = tensor_of(list, blockIdx.x);
   const AdamWTensor& x = list.tensors[t];
   const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
@@ -146,7 +231,7 @@ __global__ void __launch_bounds__(kListThreads) adamw_kernel(const List<AdamWTen
   const uint32_t seed = seed_of(x.step, list.base + t);
   if (x.v_max == nullptr) {
     void* const states[] = {x.m, x.v};
-    over_piece<State, 2>(x.n, begin, x.p, x.g, states, seed, [&](Element<2>& e) {
+    over_piece<State, 2>(masked_of(x, starts), x.n, begin, x.p, x.g, states, seed, [&](Element<2>& e) {
       const float g = f.sign * e.g + f.l2 * e.p;
       e.state[0] = beta1 * e.state[0] + fresh1 * g;
       e.state[1] = beta2 * e.state[1] + fresh2 * (g * g);
@@ -154,7 +239,7 @@ __global__ void __launch_bounds__(kListThreads) adamw_kernel(const List<AdamWTen
     });
   } else {
     void* const states[] = {x.m, x.v, x.v_max};
-    over_piece<State, 3>(x.n, begin, x.p, x.g, states, seed, [&](Element<3>& e) {
+    over_piece<State, 3>(masked_of(x, starts), x.n, begin, x.p, x.g, states, seed, [&](Element<3>& e) {
       const float g = f.sign * e.g + f.l2 * e.p;
       e.state[0] = beta1 * e.state[0] + fresh1 * g;
       e.state[1] = beta2 * e.state[1] + fresh2 * (g * g);
@@ -172,10 +257,7 @@ void adamw(Context& context, const AdamWArgs& a, const AdamWTensor* tensors, int
                        static_cast<float>(a.decoupled ? 0 : a.weight_decay),
                        static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale),
                        static_cast<float>(a.eps)};
-  keep(context, each_list(tensors, count, [&](const List<AdamWTensor>& list, int64_t pieces) {
-    const auto kernel = a.state == DType::bf16 ? adamw_kernel<BFloat16> : adamw_kernel<float>;
-    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, f);
-  }));
+  step_lists(context, tensors, count, f, a.state == DType::bf16 ? adamw_kernel<BFloat16> : adamw_kernel<float>);
 }
 
 // ---- Lion ------------------------------------------------------------------------------------------
@@ -185,12 +267,13 @@ struct LionFactors {
 };
 
 template <typename State>
-__global__ void __launch_bounds__(kListThreads) lion_kernel(const List<LionTensor> list, const LionFactors f) {
+__global__ void __launch_bounds__(kListThreads)
+    lion_kernel(const List<LionTensor> list, const LionFactors f, const int64_t* starts) {
   const int t = tensor_of(list, blockIdx.x);
   const LionTensor& x = list.tensors[t];
   const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
   void* const states[] = {x.m};
-  over_piece<State, 1>(x.n, begin, x.p, x.g, states, seed_of(x.step, list.base + t), [&](Element<1>& e) {
+  over_piece<State, 1>(masked_of(x, starts), x.n, begin, x.p, x.g, states, seed_of(x.step, list.base + t), [&](Element<1>& e) {
     const float g = f.scale * e.g;
     const float old = e.state[0];
     const float u = f.beta1 * old + f.fresh1 * g;
@@ -205,10 +288,7 @@ void lion(Context& context, const LionArgs& a, const LionTensor* tensors, int64_
                       static_cast<float>(a.beta2),     static_cast<float>(1 - a.beta1),
                       static_cast<float>(1 - a.beta2), static_cast<float>(1 - a.lr * a.weight_decay),
                       static_cast<float>(a.grad_scale)};
-  keep(context, each_list(tensors, count, [&](const List<LionTensor>& list, int64_t pieces) {
-    const auto kernel = a.state == DType::bf16 ? lion_kernel<BFloat16> : lion_kernel<float>;
-    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, f);
-  }));
+  step_lists(context, tensors, count, f, a.state == DType::bf16 ? lion_kernel<BFloat16> : lion_kernel<float>);
 }
 
 // ---- Muon ------------------------------------------------------------------------------------------
@@ -228,7 +308,7 @@ __global__ void __launch_bounds__(kListThreads)
   if (x.u != nullptr) {
     // u takes p's place: written, not read.
     void* const states[] = {x.m};
-    over_piece<State, 1>(x.n, begin, x.u, x.g, states, seed, [&](Element<1>& e) {
+    over_piece<State, 1>(Masked{nullptr, 0}, x.n, begin, x.u, x.g, states, seed, [&](Element<1>& e) {
       const float m1 = f.beta * e.state[0] + f.fresh * e.g;
       e.state[0] = m1;
       e.p = f.cg * e.g + f.cm * m1;
@@ -306,6 +386,8 @@ __global__ void __launch_bounds__(kListThreads) squares_kernel(const List<Gradie
   const int64_t end = begin + kPiece < x.n ? begin + kPiece : x.n;
   double sum = 0;
   for (int64_t i = begin + threadIdx.x; i < end; i += kListThreads) {
+    // What is off counts nothing, and may hold anything.
+    if (x.mask != nullptr && (half_words(x.mask)[i / 32] >> (i % 32) & 1u) == 0) continue;
     const double g = x.g[i];
     sum += g * g;
   }
@@ -347,6 +429,24 @@ void sum_of_squares(Context& context, const GradientTensor* tensors, int64_t cou
   }());
 }
 
+__global__ void __launch_bounds__(kListThreads) fisher_kernel(const FisherArgs a) {
+  const auto keep = static_cast<float>(a.keep);
+  const auto fresh = static_cast<float>(a.fresh);
+  for (int64_t i = global_thread(); i < a.n; i += all_threads()) {
+    float sum = 0;
+    for (int64_t s = 0; s < a.samples; ++s) {
+      const float g = a.g[s * a.n + i];
+      sum += g * g;
+    }
+    a.f[i] = keep * a.f[i] + fresh * sum;
+  }
+}
+
+void fisher(Context& context, const FisherArgs& a) {
+  if (a.n == 0) return;
+  keep(context, launch(context, fisher_kernel, blocks_for(context, a.n, 4 * kListThreads), kListThreads, 0, a));
+}
+
 }  // namespace
 
 void fill_optim(KernelTable& table) {
@@ -356,7 +456,8 @@ void fill_optim(KernelTable& table) {
                  .momentum = momentum,
                  .decayed_update = decayed_update,
                  .neuron_factors = neuron_factors,
-                 .sum_of_squares = sum_of_squares};
+                 .sum_of_squares = sum_of_squares,
+                 .fisher = fisher};
 }
 
 }  // namespace palimpsest::cuda
