@@ -1,6 +1,6 @@
 /** Parameter-selective mean teacher: adapting a model online to changing inputs, without labels. */
 
-import { checkInteger, checkNumber, wrong } from '../engine/check.js'
+import { checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { DiagonalFisher } from '../masks/fisher.js'
 import type { Mask } from '../masks/mask.js'
 import type { Module } from '../nn/module.js'
@@ -77,7 +77,7 @@ export class Psmt {
    * @param newModel makes a model of the same architecture, for teacher and source
    */
   constructor(model: Module, newModel: () => Module, options: PsmtOptions = {}) {
-    const { augment } = options
+    const { augment } = checkOptions(options)
     if (augment !== undefined && typeof augment !== 'function')
       wrong('augment', 'a function', augment)
     this.options = {

@@ -1,7 +1,7 @@
 /** How much parameters matter for what was learned, measured by gradients on the experience's data. */
 
 import { type LossesOf, samplesTogether, summedSquares } from '../autograd/per-sample.js'
-import { checkChoice, checkInteger } from '../engine/check.js'
+import { checkChoice, checkInteger, requireOptions } from '../engine/check.js'
 import { binaryInto } from '../tensor/elementwise.js'
 import { noGrad, scope, Tensor, zerosLike } from '../tensor/index.js'
 import { batchOf } from './batch.js'
@@ -30,7 +30,7 @@ export interface FisherOptions extends ImportanceOptions {
 
 /** Checked, with defaults. */
 export function importanceOptions(options: ImportanceOptions): Required<ImportanceOptions> {
-  const { samples = 500, batchSize = 1 } = options
+  const { samples = 500, batchSize = 1 } = requireOptions(options)
   return {
     samples: checkInteger(samples, 'samples', 1),
     batchSize: checkInteger(batchSize, 'batchSize', 1),

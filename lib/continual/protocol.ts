@@ -5,7 +5,7 @@
  * on the same stream, as is common, rewards methods for having many knobs.
  */
 
-import { wrong } from '../engine/check.js'
+import { requireOptions, wrong } from '../engine/check.js'
 import type { Estimate } from './metrics.js'
 import type { Scenario } from './scenario.js'
 import type { Strategy } from './strategy.js'
@@ -60,7 +60,8 @@ const accuracyOf = ({ metrics }: MethodResult) => metrics.averageAccuracy as Est
 
 /** Runs both phases for every algorithm; a tie goes to the choice that comes first. */
 export async function tuneThenEvaluate(options: ProtocolOptions): Promise<ProtocolResult[]> {
-  const { algorithms, tuning, evaluation, model, signal, progress, ...shared } = options
+  const { algorithms, tuning, evaluation, model, signal, progress, ...shared } =
+    requireOptions(options)
   const total = algorithms.reduce(
     (sum, { grid }) =>
       sum + combinations(grid).length * tuning.seeds.length + evaluation.seeds.length,

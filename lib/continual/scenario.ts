@@ -209,7 +209,7 @@ export interface RotatedOptions {
 
 /** Every task sees the images turned by an angle of its own (Lopez-Paz & Ranzato, arXiv 1706.08840). */
 export function rotated(data: Split, options: RotatedOptions = {}): Scenario {
-  const { setting = 'domain' } = options
+  const { setting = 'domain' } = checkOptions(options)
   const tasks = checkInteger(options.tasks ?? options.angles?.length ?? 5, 'tasks', 1)
   const angles = options.angles ?? Array.from({ length: tasks }, (_, t) => (180 * t) / tasks)
   if (angles.length !== tasks) wrong('angles', `${tasks} angles, one a task`, angles)

@@ -1,7 +1,7 @@
 /** Several methods on several seeds of one scenario, and what comes out on average. */
 
 import { existsSync } from 'node:fs'
-import { wrong } from '../engine/check.js'
+import { requireOptions, wrong } from '../engine/check.js'
 import { type Estimate, estimate, type Metrics } from './metrics.js'
 import type { Scenario } from './scenario.js'
 import type { Strategy } from './strategy.js'
@@ -52,7 +52,8 @@ export interface MethodResult {
 
 /** Runs every method on every seed, one after the other. */
 export async function study(options: StudyOptions): Promise<MethodResult[]> {
-  const { scenario, model, methods, seeds, signal, checkpoint, onStep, onRun, ...shared } = options
+  const { scenario, model, methods, seeds, signal, checkpoint, onStep, onRun, ...shared } =
+    requireOptions(options)
   if (seeds.length === 0) wrong('seeds', 'at least one seed', seeds)
   if (methods.length === 0) wrong('methods', 'at least one method', methods)
   const results: MethodResult[] = []

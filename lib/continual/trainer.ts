@@ -9,7 +9,7 @@
 
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Dataset } from '../data/dataset.js'
-import { checkChoice, checkInteger, checkOptions, wrong } from '../engine/check.js'
+import { checkChoice, checkInteger, checkOptions, requireOptions, wrong } from '../engine/check.js'
 import { AbortError, ArgumentError, FormatError, NumericalError } from '../engine/errors.js'
 import { Module } from '../nn/module.js'
 import type { OptimizerState } from '../optim/optimizer.js'
@@ -131,7 +131,7 @@ export class Trainer {
   #busy = false
 
   constructor(options: TrainerOptions) {
-    const { scenario, strategies = [] } = options
+    const { scenario, strategies = [] } = requireOptions(options)
     if (!Array.isArray(scenario?.experiences)) wrong('scenario', 'a Scenario', scenario)
     const o = {
       model: options.model,

@@ -1,6 +1,6 @@
 /** Goes through a data set in batches, epoch after epoch, from any place on to the same bits. */
 
-import { checkInteger, wrong } from '../engine/check.js'
+import { checkInteger, requireOptions, wrong } from '../engine/check.js'
 import { Generator } from '../random/generator.js'
 import { type Batch, batchOf, type Dataset } from './dataset.js'
 
@@ -68,7 +68,13 @@ export class DataLoader<B = Batch> {
       wrong('data', 'a Dataset, or { length, batch(indices) }', data)
     }
     this.#examples = 'batch' in data ? data : (ofDataset(data) as unknown as Examples<B>)
-    const { batchSize, shuffle = false, seed = 0, dropLast = false, transforms = [] } = options
+    const {
+      batchSize,
+      shuffle = false,
+      seed = 0,
+      dropLast = false,
+      transforms = [],
+    } = requireOptions(options)
     checkInteger(batchSize, 'batchSize', 1)
     checkInteger(seed, 'seed', 0)
     if (!Array.isArray(transforms) || transforms.some((t) => typeof t !== 'function')) {

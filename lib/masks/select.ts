@@ -1,7 +1,14 @@
 /** Masks by scores: exactly k entries, of one tensor or of many together; N of every M. */
 
 import { begin, number, view, viewAs, views } from '../engine/call.js'
-import { checkChoice, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
+import {
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  requireOptions,
+  wrong,
+} from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
 import { type NativeBuffer, native } from '../engine/native.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
@@ -85,7 +92,7 @@ export function topK(
     wrong('options', '{ k } or { density }', options)
   const scope = checkChoice(options.scope ?? 'tensor', 'scope', ['tensor', 'global'])
   const by = checkChoice(options.by ?? 'value', 'by', ['value', 'magnitude'])
-  const { largest = true } = options
+  const { largest = true } = requireOptions(options)
   const one = !Array.isArray(scores)
   const list = (one ? [scores] : scores).map((x, i) =>
     denseScores(x as ArrayLike, one ? 'scores' : `scores[${i}]`),

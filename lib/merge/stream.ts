@@ -5,6 +5,7 @@
  */
 
 import { existsSync, unlinkSync } from 'node:fs'
+import { requireOptions } from '../engine/check.js'
 import { AbortError, ArgumentError, FormatError, ShapeError } from '../engine/errors.js'
 import {
   type Announced,
@@ -175,7 +176,7 @@ class Checkpoints implements Sources {
  *   method lacks its base or the output is one of the inputs
  */
 export function mergeCheckpoints(options: MergeOptions): MergeResult {
-  const { models, base, out, method, progress, signal } = options
+  const { models, base, out, method, progress, signal } = requireOptions(options)
   if (models.length === 0) throw new ArgumentError("expected at least one checkpoint for 'models'")
   if (method.needsBase && base === undefined)
     throw new ArgumentError(`the method '${method.name}' needs a base checkpoint`)

@@ -11,9 +11,9 @@ import {
   scaledDotProductAttention,
   slice,
 } from '../autograd/ops/index.js'
-import { checkChoice, checkInteger, checkOptions, wrong } from '../engine/check.js'
+import { checkChoice, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
-import type { Generator } from '../random/index.js'
+import { checkGenerator, type Generator } from '../random/index.js'
 import { zeros } from '../tensor/create.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
@@ -68,6 +68,7 @@ export class MultiHeadAttention extends Module {
     const { bias = true, causal = false, generator } = checkOptions(options)
     checkInteger(width, 'width', 1)
     checkInteger(heads, 'heads', 1)
+    checkGenerator(generator)
     if (width % heads !== 0) wrong('heads', `a divisor of the width ${width}`, heads)
     this.inProjWeight = parameter(xavierUniform(Tensor.empty([3 * width, width]), 1, generator))
     this.inProjBias = bias ? parameter(zeros([3 * width])) : null
@@ -80,7 +81,9 @@ export class MultiHeadAttention extends Module {
     return super.call(x, options)
   }
 
-  forward(x: Tensor, options: AttentionCall = {}): Tensor {
+  forward(input: Tensor, options: AttentionCall = {}): Tensor {
+    const x = toTensor(input, 'x')
+    checkOptions(options)
     if (x.rank !== 3 || x.shape[2] !== this.width) {
       throw new ShapeError(
         `'x' has shape ${shownShape(x.shape)}, expected [batch, time, ${this.width}]`,
@@ -166,9 +169,19 @@ export class TransformerBlock extends Module {
     options: TransformerBlockOptions = {},
   ) {
     super()
-    const { mlpRatio = 4, activation = 'gelu', norm = 'layer', dropout = 0, generator } = options
+    const {
+      mlpRatio = 4,
+      activation = 'gelu',
+      norm = 'layer',
+      dropout = 0,
+      generator,
+    } = checkOptions(options)
     checkChoice(activation, 'activation', Object.keys(activations) as (keyof typeof activations)[])
     checkChoice(norm, 'norm', ['layer', 'rms'])
+    checkInteger(width, 'width', 1)
+    checkNumber(mlpRatio, 'mlpRatio')
+    checkNumber(dropout, 'dropout', 0, 1)
+    checkGenerator(generator)
     const hidden = checkInteger(Math.round(width * mlpRatio), 'width · mlpRatio', 1)
     const eps = options.eps === undefined ? {} : { eps: options.eps }
     const bias = options.bias ?? true

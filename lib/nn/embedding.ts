@@ -2,7 +2,7 @@
 
 import { embedding } from '../autograd/ops/index.js'
 import { checkInteger, checkOptions } from '../engine/check.js'
-import type { Generator } from '../random/index.js'
+import { checkGenerator, type Generator } from '../random/index.js'
 import { Tensor } from '../tensor/tensor.js'
 import { normal } from './init.js'
 import { Module, parameter } from './module.js'
@@ -27,6 +27,7 @@ export class Embedding extends Module {
     const { paddingIndex, generator } = checkOptions(options)
     checkInteger(numEmbeddings, 'numEmbeddings', 1)
     checkInteger(embeddingDim, 'embeddingDim', 1)
+    checkGenerator(generator)
     const weight = normal(Tensor.empty([numEmbeddings, embeddingDim]), 0, 1, generator)
     if (paddingIndex !== undefined) {
       checkInteger(paddingIndex, 'paddingIndex', 0, numEmbeddings - 1)

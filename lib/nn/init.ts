@@ -3,15 +3,25 @@
 import { div, matmul, mul, norm, reshape, select, slice, sub } from '../autograd/ops/index.js'
 import { copyInto } from '../autograd/ops/memory.js'
 import { noGrad } from '../autograd/tape.js'
-import { checkChoice, checkNumber, wrong } from '../engine/check.js'
+import {
+  checkChoice,
+  checkFinite,
+  checkInstance,
+  checkNumber,
+  checkOptions,
+  wrong,
+} from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
-import { defaultGenerator, type Generator } from '../random/index.js'
+import { defaultGenerator, Generator } from '../random/index.js'
 import { isFloating } from '../tensor/dtype.js'
+import { checkTensor } from '../tensor/interop.js'
 import { scope } from '../tensor/scope.js'
 import { shownShape, sizeOf } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 
 function draw(x: Tensor, kind: 'uniform' | 'normal', a: number, b: number, g: Generator): Tensor {
+  checkTensor(x, 'x')
+  checkInstance(g, Generator, 'g')
   if (x.contiguous && isFloating(x.dtype)) return g.fill(x, kind, a, b)
   const dense = g.fill(Tensor.empty(x.shape, 'float64'), kind, a, b)
   copyInto(x, dense)
@@ -20,19 +30,25 @@ function draw(x: Tensor, kind: 'uniform' | 'normal', a: number, b: number, g: Ge
 }
 
 /** Uniform in [low, high). */
-export const uniform = (
+export function uniform(
   x: Tensor,
   low: number,
   high: number,
   g: Generator = defaultGenerator(),
-): Tensor => draw(x, 'uniform', low, high - low, g)
+): Tensor {
+  checkFinite(low, 'low')
+  return draw(x, 'uniform', low, checkFinite(high, 'high') - low, g)
+}
 
 /** Normal. */
-export const normal = (x: Tensor, mean = 0, std = 1, g: Generator = defaultGenerator()): Tensor =>
-  draw(x, 'normal', mean, std, g)
+export function normal(x: Tensor, mean = 0, std = 1, g: Generator = defaultGenerator()): Tensor {
+  checkFinite(mean, 'mean')
+  return draw(x, 'normal', mean, checkNumber(std, 'std', 0), g)
+}
 
 /** Inputs and outputs of a weight [out, in, …window]. */
 export function fans(x: Tensor): [fanIn: number, fanOut: number] {
+  checkTensor(x, 'x')
   const window = sizeOf(x.shape.slice(2))
   return [(x.shape[1] ?? 1) * window, (x.shape[0] ?? 1) * window]
 }
@@ -42,6 +58,7 @@ export type Nonlinearity = 'linear' | 'sigmoid' | 'tanh' | 'relu' | 'leakyRelu' 
 
 /** What keeps the variance through an activation, as in PyTorch; `slope` is leaky ReLU's (0.01). */
 export function gainOf(nonlinearity: Nonlinearity, slope = 0.01): number {
+  checkFinite(slope, 'slope')
   const gains: Record<Nonlinearity, number> = {
     linear: 1,
     sigmoid: 1,
@@ -62,7 +79,8 @@ export interface KaimingOptions {
 }
 
 function kaimingStd(x: Tensor, a: number, options: KaimingOptions): number {
-  const { mode = 'fanIn', nonlinearity = 'leakyRelu' } = options
+  checkFinite(a, 'a')
+  const { mode = 'fanIn', nonlinearity = 'leakyRelu' } = checkOptions(options)
   checkChoice(mode, 'mode', ['fanIn', 'fanOut'])
   return gainOf(nonlinearity, a) / Math.sqrt(fans(x)[mode === 'fanIn' ? 0 : 1])
 }
@@ -89,6 +107,7 @@ export const kaimingNormal = (
 /** Uniform with variance 2·gain²/(fanIn + fanOut) (Glorot & Bengio 2010). */
 export function xavierUniform(x: Tensor, gain = 1, g?: Generator): Tensor {
   const [fanIn, fanOut] = fans(x)
+  checkFinite(gain, 'gain')
   const bound = gain * Math.sqrt(6 / (fanIn + fanOut))
   return uniform(x, -bound, bound, g)
 }
@@ -96,16 +115,19 @@ export function xavierUniform(x: Tensor, gain = 1, g?: Generator): Tensor {
 /** Normal with variance 2·gain²/(fanIn + fanOut). */
 export function xavierNormal(x: Tensor, gain = 1, g?: Generator): Tensor {
   const [fanIn, fanOut] = fans(x)
+  checkFinite(gain, 'gain')
   return normal(x, 0, gain * Math.sqrt(2 / (fanIn + fanOut)), g)
 }
 
 /** One value everywhere. */
-export const constant = (x: Tensor, value: number): Tensor => copyInto(x, value)
+export const constant = (x: Tensor, value: number): Tensor =>
+  copyInto(checkTensor(x, 'x'), checkNumber(value, 'value'))
 export const zeros = (x: Tensor): Tensor => constant(x, 0)
 export const ones = (x: Tensor): Tensor => constant(x, 1)
 
 /** A matrix with ones on its diagonal. */
 export function identity(x: Tensor): Tensor {
+  checkTensor(x, 'x')
   if (x.rank !== 2) {
     throw new ShapeError(`'x' has shape ${shownShape(x.shape)}, expected a matrix`)
   }
@@ -124,7 +146,12 @@ export function truncNormal(
   high = 2,
   g: Generator = defaultGenerator(),
 ): Tensor {
+  checkTensor(x, 'x')
+  checkInstance(g, Generator, 'g')
+  checkFinite(mean, 'mean')
   checkNumber(std, 'std', 0)
+  checkNumber(low, 'low')
+  checkNumber(high, 'high')
   // Outside a range of no width nothing would ever be accepted.
   if (!(low < high)) wrong('low', `less than high = ${high}`, low)
   if (mean < low - 4 * std || mean > high + 4 * std) {
@@ -144,6 +171,9 @@ export function truncNormal(
  * distribution is uniform (Saxe et al. 2014). Axes after the first count as one.
  */
 export function orthogonal(x: Tensor, gain = 1, g: Generator = defaultGenerator()): Tensor {
+  checkTensor(x, 'x')
+  checkFinite(gain, 'gain')
+  checkInstance(g, Generator, 'g')
   if (x.rank < 2) {
     throw new ShapeError(`'x' has shape ${shownShape(x.shape)}, expected at least two axes`)
   }

@@ -1,10 +1,23 @@
 /** Layers. Names, shapes, defaults and initial values are PyTorch's. */
 
-import { type Conv2dOptions, type Pair, pair, type WindowOptions } from '../autograd/ops/conv.js'
+import {
+  type Conv2dOptions,
+  type Pair,
+  pair,
+  poolWindow,
+  type WindowOptions,
+} from '../autograd/ops/conv.js'
 import * as ops from '../autograd/ops/index.js'
 import type { Compute } from '../autograd/ops/products.js'
-import { checkChoice, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
-import { defaultGenerator, type Generator } from '../random/index.js'
+import {
+  checkChoice,
+  checkFinite,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  wrong,
+} from '../engine/check.js'
+import { checkGenerator, type Generator } from '../random/index.js'
 import { checkFloating, toTensor } from '../tensor/interop.js'
 import { Tensor } from '../tensor/tensor.js'
 import { fans, kaimingUniform, uniform } from './init.js'
@@ -19,11 +32,9 @@ export interface WeightOptions {
 }
 
 /** A weight and bias as PyTorch's layers begin: uniform in ±1/√fanIn. */
-function initialised(
-  shape: number[],
-  { bias = true, generator }: WeightOptions,
-  outputs = shape[0] as number,
-) {
+function initialised(shape: number[], options: WeightOptions, outputs = shape[0] as number) {
+  const { bias = true, generator } = checkOptions(options)
+  checkGenerator(generator)
   const weight = parameter(kaimingUniform(Tensor.empty(shape), Math.sqrt(5), generator))
   const bound = 1 / Math.sqrt(fans(weight)[0])
   const vector = Tensor.empty([outputs])
@@ -84,7 +95,11 @@ export class Conv2d extends Module {
     super()
     checkInteger(inChannels, 'inChannels', 1)
     checkInteger(outChannels, 'outChannels', 1)
-    const groups = checkInteger(options.groups ?? 1, 'groups', 1)
+    const { groups = 1, stride = 1, padding = 0, dilation = 1 } = checkOptions(options)
+    checkInteger(groups, 'groups', 1)
+    pair(stride, 'stride', 1)
+    pair(padding, 'padding', 0)
+    pair(dilation, 'dilation', 1)
     const shape = [outChannels, inChannels / groups, ...pair(kernelSize, 'kernelSize', 1)]
     checkInteger(shape[1], 'inChannels / groups', 1)
     const { weight, bias } = initialised(shape, options)
@@ -113,8 +128,13 @@ export class ConvTranspose2d extends Module {
     super()
     checkInteger(inChannels, 'inChannels', 1)
     checkInteger(outChannels, 'outChannels', 1)
-    const groups = checkInteger(options.groups ?? 1, 'groups', 1)
+    const { groups = 1, stride = 1, padding = 0, dilation = 1 } = checkOptions(options)
+    checkInteger(groups, 'groups', 1)
+    pair(stride, 'stride', 1)
+    pair(padding, 'padding', 0)
+    pair(dilation, 'dilation', 1)
     checkInteger(inChannels / groups, 'inChannels / groups', 1)
+    pair(options.outputPadding ?? 0, 'outputPadding', 0)
     const perGroup = checkInteger(outChannels / groups, 'outChannels / groups', 1)
     const shape = [inChannels, perGroup, ...pair(kernelSize, 'kernelSize', 1)]
     const { weight, bias } = initialised(shape, options, outChannels)
@@ -137,6 +157,7 @@ export class MaxPool2d extends Module {
     options: Omit<WindowOptions, 'dilation'> = {},
   ) {
     super()
+    poolWindow(kernelSize, options, 'kernelSize')
     this.#options = options
   }
 
@@ -154,6 +175,7 @@ export class AvgPool2d extends Module {
     options: Omit<WindowOptions, 'dilation'> = {},
   ) {
     super()
+    poolWindow(kernelSize, options, 'kernelSize')
     this.#options = options
   }
 
@@ -180,7 +202,7 @@ export class Dropout extends Module {
     super()
     const { generator } = checkOptions(options)
     checkNumber(p, 'p', 0, 1)
-    this.#generator = generator ?? defaultGenerator()
+    this.#generator = checkGenerator(generator)
   }
 
   forward(x: Tensor): Tensor {
@@ -224,7 +246,7 @@ export class GELU extends Module {
 export class Sine extends Module {
   constructor(readonly omega = 30) {
     super()
-    checkNumber(omega, 'omega')
+    checkFinite(omega, 'omega')
   }
 
   forward(x: Tensor): Tensor {
@@ -250,7 +272,7 @@ export class SineLinear extends Module {
     const { omega = 30, first = false, ...options } = checkOptions(given)
     checkInteger(inFeatures, 'inFeatures', 1)
     checkInteger(outFeatures, 'outFeatures', 1)
-    this.omega = checkNumber(omega, 'omega', Number.MIN_VALUE)
+    this.omega = checkNumber(omega, 'omega', Number.MIN_VALUE, Number.MAX_VALUE)
     const { weight, bias } = initialised([outFeatures, inFeatures], options)
     const bound = first ? 1 / inFeatures : Math.sqrt(6 / inFeatures) / omega
     this.weight = uniform(weight, -bound, bound, options.generator)

@@ -18,10 +18,16 @@ import {
   where,
 } from '../autograd/ops/index.js'
 import type { CrossEntropyOptions } from '../autograd/ops/softmax.js'
-import { checkChoice, checkNumber, checkOptions } from '../engine/check.js'
+import {
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  requireOptions,
+} from '../engine/check.js'
 import { ArgumentError, DTypeError, ShapeError } from '../engine/errors.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
-import { sameShape, shownShape } from '../tensor/shape.js'
+import { checkAxis, sameShape, shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 
 export { type CrossEntropyOptions, crossEntropy } from '../autograd/ops/softmax.js'
@@ -35,12 +41,16 @@ function reduced(x: Tensor, reduction: Reduction): Tensor {
 }
 
 /** Prediction and target, which must have one shape. */
-function pairOf(input: ArrayLike, goal: ArrayLike): [Tensor, Tensor] {
-  const x = toTensor(input, 'input')
-  const target = toTensor(goal, 'target')
+function pairOf(
+  input: ArrayLike,
+  goal: ArrayLike,
+  [first, second] = ['input', 'target'] as [string, string],
+): [Tensor, Tensor] {
+  const x = toTensor(input, first)
+  const target = toTensor(goal, second)
   if (!sameShape(x.shape, target.shape)) {
     throw new ShapeError(
-      `'target' has shape ${shownShape(target.shape)}, expected ${shownShape(x.shape)}`,
+      `'${second}' has shape ${shownShape(target.shape)}, expected ${shownShape(x.shape)}`,
     )
   }
   return [x, target]
@@ -152,8 +162,9 @@ export function nllLoss(
   goal: ArrayLike,
   options: Omit<CrossEntropyOptions, 'labelSmoothing'> = {},
 ): Tensor {
-  const { ignoreIndex = -100, reduction = 'mean' } = options
+  const { ignoreIndex = -100, reduction = 'mean' } = requireOptions(options)
   checkChoice(reduction, 'reduction', ['mean', 'sum', 'none'])
+  checkInteger(ignoreIndex, 'ignoreIndex')
   const x = toTensor(input, 'input')
   const targets = toTensor(goal, 'target')
   const [n, classes] = x.shape as [number, number]
@@ -176,7 +187,9 @@ export function nllLoss(
   for (const [i, target] of list.entries()) {
     if (target === ignoreIndex) continue
     if (target < 0 || target >= classes) {
-      throw new ArgumentError(`expected classes in [0, ${classes - 1}] but got ${target}`)
+      throw new ArgumentError(
+        `expected classes in [0, ${classes - 1}] in 'target' but got ${target}`,
+      )
     }
     const weight = values ? (values[target] as number) : 1
     factors[i * classes + target] = -weight
@@ -191,7 +204,9 @@ export function nllLoss(
 
 /** a·b / max(‖a‖·‖b‖, eps) along an axis. */
 export function cosineSimilarity(a: ArrayLike, b: ArrayLike, axis = -1, eps = 1e-8): Tensor {
-  const [x, y] = pairOf(a, b)
+  const [x, y] = pairOf(a, b, ['a', 'b'])
+  checkNumber(eps, 'eps', 0)
+  checkAxis(axis, x.rank)
   return div(sum(mul(x, y), axis), maximum(mul(norm(x, axis), norm(y, axis)), eps))
 }
 
@@ -210,6 +225,7 @@ export function cosineEmbeddingLoss(
   options: { margin?: number; reduction?: Reduction } = {},
 ): Tensor {
   const { margin = 0, reduction = 'mean' as Reduction } = checkOptions(options)
+  checkNumber(margin, 'margin')
   const cosine = cosineSimilarity(a, b)
   const signs = toTensor(labels, 'labels')
   if (!sameShape(signs.shape, cosine.shape)) {
@@ -228,8 +244,9 @@ export function tripletMarginLoss(
   options: { margin?: number; reduction?: Reduction } = {},
 ): Tensor {
   const { margin = 1, reduction = 'mean' as Reduction } = checkOptions(options)
-  const [a, p] = pairOf(anchor, positive)
-  const n = pairOf(anchor, negative)[1]
+  checkNumber(margin, 'margin')
+  const [a, p] = pairOf(anchor, positive, ['anchor', 'positive'])
+  const n = pairOf(anchor, negative, ['anchor', 'negative'])[1]
   const distance = (x: Tensor) => norm(add(sub(a, x), 1e-6), -1)
   return reduced(maximum(add(sub(distance(p), distance(n)), margin), 0), reduction)
 }

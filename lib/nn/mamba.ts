@@ -13,10 +13,11 @@ import {
   slice,
   softplus,
 } from '../autograd/ops/index.js'
-import { checkInteger, checkOptions } from '../engine/check.js'
+import { checkInteger, checkNumber, checkOptions } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
-import { defaultGenerator, type Generator } from '../random/index.js'
+import { checkGenerator, defaultGenerator, type Generator } from '../random/index.js'
 import { ones } from '../tensor/create.js'
+import { toTensor } from '../tensor/interop.js'
 import { shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 import { uniform } from './init.js'
@@ -68,6 +69,8 @@ export class Mamba extends Module {
     checkInteger(width, 'width', 1)
     this.states = checkInteger(states, 'states', 1)
     checkInteger(taps, 'taps', 1)
+    checkNumber(expand, 'expand')
+    checkGenerator(generator)
     this.inner = checkInteger(Math.round(width * expand), 'width · expand', 1)
     this.rank = checkInteger(rank ?? Math.ceil(width / 16), 'rank', 1)
     const { inner } = this
@@ -91,7 +94,8 @@ export class Mamba extends Module {
     this.outProj = new Linear(inner, width, { bias: false, ...drawn })
   }
 
-  forward(x: Tensor): Tensor {
+  forward(input: Tensor): Tensor {
+    const x = toTensor(input, 'x')
     if (x.rank !== 3 || x.shape[2] !== this.width) {
       throw new ShapeError(
         `'x' has shape ${shownShape(x.shape)}, expected [batch, time, ${this.width}]`,
@@ -118,7 +122,8 @@ export class MambaBlock extends Module {
 
   constructor(width: number, options: MambaOptions & { eps?: number } = {}) {
     super()
-    this.norm = new RMSNorm(width, { eps: options.eps ?? 1e-5 })
+    const { eps = 1e-5 } = checkOptions(options)
+    this.norm = new RMSNorm(checkInteger(width, 'width', 1), { eps })
     this.mixer = new Mamba(width, options)
   }
 

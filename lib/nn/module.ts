@@ -2,10 +2,10 @@
 
 import { cast, copyInto } from '../autograd/ops/memory.js'
 import { noGrad } from '../autograd/tape.js'
-import { checkOptions, wrong } from '../engine/check.js'
+import { checkFunction, checkOptions, wrong } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
 import { type DType, dtypeCodes, isFloating } from '../tensor/dtype.js'
-import { type ArrayLike, toTensor } from '../tensor/interop.js'
+import { type ArrayLike, checkFloating, checkTensor, toTensor } from '../tensor/interop.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 import {
@@ -23,13 +23,14 @@ const buffers = new WeakSet<Tensor>()
 
 /** Marks a tensor as a parameter: it requires a gradient and outlives scopes. */
 export function parameter(x: Tensor): Tensor {
+  checkFloating(checkTensor(x, 'x'), 'x')
   parameters.add(x.requireGrad().keep())
   return x
 }
 
 /** Marks a tensor as a buffer: saved with the module, not trained. */
 export function buffer(x: Tensor): Tensor {
-  buffers.add(x)
+  buffers.add(checkTensor(x, 'x'))
   return x.keep()
 }
 
@@ -139,6 +140,7 @@ export abstract class Module {
 
   /** Calls `fn` with every module below, children first, and then with this one. */
   apply(fn: (module: Module) => void): this {
+    checkFunction(fn, 'fn')
     for (const child of this.children()) child.apply(fn)
     fn(this)
     return this

@@ -6,6 +6,7 @@ import { noGrad } from '../autograd/tape.js'
 import { checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { ones, zeros } from '../tensor/create.js'
+import { toTensor } from '../tensor/interop.js'
 import { scope } from '../tensor/scope.js'
 import { checkShape, type Shape, shownShape } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -90,7 +91,8 @@ export class GroupNorm extends Module {
     this.bias = affine ? parameter(zeros([channels])) : null
   }
 
-  forward(x: Tensor): Tensor {
+  forward(input: Tensor): Tensor {
+    const x = toTensor(input, 'x')
     if (x.rank < 2 || x.shape[1] !== this.channels) {
       throw new ShapeError(
         `'x' has shape ${shownShape(x.shape)}, expected [n, ${this.channels}, …]`,
@@ -159,7 +161,13 @@ export class BatchNorm extends Module {
     this.numBatchesTracked = trackRunningStats ? buffer(zeros([], { dtype: 'int32' })) : null
   }
 
-  forward(x: Tensor): Tensor {
+  forward(input: Tensor): Tensor {
+    const x = toTensor(input, 'x')
+    if (x.rank < 2 || x.shape[1] !== this.channels) {
+      throw new ShapeError(
+        `'x' has shape ${shownShape(x.shape)}, expected [n, ${this.channels}, …]`,
+      )
+    }
     const { runningMean: mean, runningVariance: variance, weight, bias, eps } = this
     const running = this.statistics === 'running' || (this.statistics === 'auto' && !this.training)
     if (running && mean && variance) return batchNorm(x, weight, bias, { mean, variance }, eps).y

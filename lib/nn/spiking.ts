@@ -1,6 +1,6 @@
 /** Spiking layers. */
 
-import { type LifOptions, lif } from '../autograd/ops/spiking.js'
+import { type LifOptions, lif, neuron } from '../autograd/ops/spiking.js'
 import { checkOptions } from '../engine/check.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { Module } from './module.js'
@@ -16,6 +16,7 @@ export class LIF extends Module {
   constructor(given: Omit<LifOptions, 'state'> & { stateful?: boolean } = {}) {
     super()
     const { stateful = false, ...options } = checkOptions(given)
+    neuron(options)
     this.#options = options
     this.#stateful = stateful
   }

@@ -21,6 +21,10 @@ export function manualSeed(seed: number): Generator {
 /** The generator that functions use where none is given. */
 export const defaultGenerator = (): Generator => generator
 
+/** The generator that an option gives, else the default one. */
+export const checkGenerator = (given: Generator | undefined): Generator =>
+  given === undefined ? generator : checkInstance(given, Generator, 'generator')
+
 /** Runs `fn` (synchronous) with `own` as the default generator. */
 export function withGenerator<T>(own: Generator, fn: () => T): T {
   const before = generator

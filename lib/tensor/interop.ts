@@ -83,6 +83,14 @@ export function checkFloating(x: Tensor, name: string): Tensor {
   return x
 }
 
+/** A tensor of one of the dtypes that kernels of networks compute in. */
+export function checkWideFloat(x: Tensor, name: string): Tensor {
+  if (x.dtype !== 'float32' && x.dtype !== 'float64') {
+    throw new DTypeError(`'${name}' has dtype ${x.dtype}, expected float32 or float64`)
+  }
+  return x
+}
+
 /** A list of Tensors. */
 export function checkTensors(value: unknown, name: string, least = 0): Tensor[] {
   if (!Array.isArray(value) || value.length < least) {

@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'tap'
 import { findings, type Table } from './derive.js'
 import { linalg } from './linalg.js'
+import { networks } from './networks.js'
 import { optim } from './optim.js'
 import { root } from './root.js'
 
@@ -15,11 +16,18 @@ const packageJson = JSON.parse(readFileSync('package.json', 'utf8')) as {
 }
 
 /** One table a sub-path. */
-const tables: Record<string, Table> = { '.': root, './linalg': linalg, './optim': optim }
+const tables: Record<string, Table> = {
+  '.': root,
+  './linalg': linalg,
+  './optim': optim,
+  './nn': networks,
+}
 
 /** Exports that take nothing that can be wrong. */
 const exempt: Record<string, readonly string[]> = {
   // The base class, which cannot be made by itself, and the namespace of the schedules.
+  // Layers without arguments, the base class (rows Module.…), and the namespace of initial values (init.…).
+  './nn': ['Flatten', 'ReLU', 'SiLU', 'Sigmoid', 'Tanh', 'Module', 'init'],
   './optim': ['Optimizer', 'schedules'],
   '.': [
     // Error classes.

@@ -1,10 +1,10 @@
 /** Scaled dot-product attention: tiles and an online softmax, forward and backward. */
 
 import { begin, number, view } from '../../engine/call.js'
-import { checkNumber, wrong } from '../../engine/check.js'
+import { checkInteger, checkNumber, checkOptions, wrong } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
-import { type ArrayLike, toTensor } from '../../tensor/interop.js'
+import { type ArrayLike, checkWideFloat, toTensor } from '../../tensor/interop.js'
 import { broadcastStrides, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { isRecording, record, tracked } from '../tape.js'
@@ -35,7 +35,8 @@ interface Settings {
 type Heads = readonly [q: Tensor, k: Tensor, v: Tensor]
 
 function settle(q: Tensor, k: Tensor, options: AttentionOptions): Settings {
-  const { causal = false, scale = 1 / Math.sqrt(Math.max(q.shape[3] as number, 1)) } = options
+  const { causal = false, scale = 1 / Math.sqrt(Math.max(q.shape[3] as number, 1)) } =
+    checkOptions(options)
   checkNumber(scale, 'scale', -Number.MAX_VALUE, Number.MAX_VALUE)
   if (typeof causal !== 'boolean') wrong('causal', 'a boolean', causal)
   if (!options.mask) return { causal, scale, mask: null }
@@ -44,7 +45,15 @@ function settle(q: Tensor, k: Tensor, options: AttentionOptions): Settings {
     throw new DTypeError(`'mask' has dtype ${mask.dtype}, expected bool or uint8`)
   }
   const [b, h, n] = q.shape as [number, number, number]
-  return { causal, scale, mask: expand(mask, [b, h, n, k.shape[2] as number]) }
+  const seen = [b, h, n, k.shape[2] as number]
+  const fits =
+    mask.rank <= 4 && mask.shape.every((m, i) => m === 1 || m === seen[4 - mask.rank + i])
+  if (!fits) {
+    throw new ShapeError(
+      `'mask' has shape ${shownShape(mask.shape)}, which does not broadcast to ${shownShape(seen)}`,
+    )
+  }
+  return { causal, scale, mask: expand(mask, seen) }
 }
 
 function writeHeads([q, k, v]: Heads, { causal, mask, scale }: Settings, out: Tensor, lse: Tensor) {
@@ -109,15 +118,18 @@ function viewOf(x: Tensor, shape: number[], strides: number[], offset = x.offset
 const unit = (x: Tensor) => (x.strides[3] === 1 || x.shape[3] === 1 ? x : contiguous(x))
 
 function checkHeads(q: Tensor, k: Tensor, v: Tensor): void {
-  const named = { q, k, v }
+  const named = { queries: q, keys: k, values: v }
   for (const [name, x] of Object.entries(named)) {
     if (x.rank !== 4) {
       throw new ShapeError(
         `'${name}' has shape ${shownShape(x.shape)}, expected [batch, heads, time, width]`,
       )
     }
-    if ((x.dtype !== 'float32' && x.dtype !== 'float64') || x.dtype !== q.dtype) {
-      throw new DTypeError(`'${name}' has dtype ${x.dtype}, expected float32 or float64 as 'q' has`)
+    checkWideFloat(x, name)
+    if (x.dtype !== q.dtype) {
+      throw new DTypeError(
+        `'${name}' has dtype ${x.dtype}, the queries ${q.dtype}: they must agree`,
+      )
     }
   }
   const fits =
@@ -127,7 +139,7 @@ function checkHeads(q: Tensor, k: Tensor, v: Tensor): void {
     (k.shape[2] as number) > 0
   if (!fits) {
     throw new ShapeError(
-      `shapes ${shownShape(q.shape)}, ${shownShape(k.shape)} and ${shownShape(v.shape)} of 'q', 'k' and 'v' do not fit`,
+      `shapes ${shownShape(q.shape)}, ${shownShape(k.shape)} and ${shownShape(v.shape)} of 'queries', 'keys' and 'values' do not fit`,
     )
   }
 }
@@ -180,6 +192,8 @@ export function packedAttention(
   options: AttentionOptions = {},
 ): Tensor {
   const packed = toTensor(projections, 'projections')
+  checkInteger(headCount, 'headCount', 1)
+  checkWideFloat(packed, 'projections')
   const total = packed.shape[2] as number
   const width = total / (3 * headCount)
   if (packed.rank !== 3 || !Number.isInteger(width) || packed.size === 0) {

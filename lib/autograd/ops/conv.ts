@@ -4,7 +4,7 @@ import { begin, number, view } from '../../engine/call.js'
 import { checkInteger, checkOptions, wrong } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
-import { type ArrayLike, toTensor } from '../../tensor/interop.js'
+import { type ArrayLike, checkWideFloat, toTensor } from '../../tensor/interop.js'
 import { type Shape, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
@@ -67,12 +67,10 @@ function outputShape(
 function checkImages(x: Tensor): void {
   if (x.rank !== 4) {
     throw new ShapeError(
-      `'x' has shape ${shownShape(x.shape)}, expected [n, channels, height, width]`,
+      `'images' has shape ${shownShape(x.shape)}, expected [n, channels, height, width]`,
     )
   }
-  if (x.dtype !== 'float32' && x.dtype !== 'float64') {
-    throw new DTypeError(`'x' has dtype ${x.dtype}, expected float32 or float64`)
-  }
+  checkWideFloat(x, 'images')
 }
 
 const writeWindow = (window: Window) => {
@@ -101,14 +99,16 @@ export function conv2d(
   const [out, perGroup, kh, kw] = weight.shape as [number, number, number, number]
   if (weight.rank !== 4 || perGroup * groups !== x.shape[1] || out % groups !== 0) {
     throw new ShapeError(
-      `a weight of shape ${shownShape(weight.shape)} in ${groups} groups does not fit an input of shape ${shownShape(x.shape)}`,
+      `'kernels' of shape ${shownShape(weight.shape)} in ${groups} groups do not fit 'images' of shape ${shownShape(x.shape)}`,
     )
   }
   if (bias && (bias.rank !== 1 || bias.shape[0] !== out)) {
-    throw new ShapeError(`'bias' has shape ${shownShape(bias.shape)}, expected [${out}]`)
+    throw new ShapeError(`'offsets' has shape ${shownShape(bias.shape)}, expected [${out}]`)
   }
   if (weight.dtype !== x.dtype || (bias && bias.dtype !== x.dtype)) {
-    throw new DTypeError(`'weight' has dtype ${weight.dtype} and 'x' ${x.dtype}: they must agree`)
+    throw new DTypeError(
+      `'kernels' has dtype ${weight.dtype}, 'offsets' ${bias?.dtype ?? 'none'}, 'images' ${x.dtype}: they must agree`,
+    )
   }
   const window: Window = [
     [kh, kw],
@@ -225,7 +225,13 @@ export function convTranspose2d(
   offsets: ArrayLike | null = null,
   options: ConvTranspose2dOptions = {},
 ): Tensor {
-  const { stride = 1, padding = 0, dilation = 1, groups = 1, outputPadding = 0 } = options
+  const {
+    stride = 1,
+    padding = 0,
+    dilation = 1,
+    groups = 1,
+    outputPadding = 0,
+  } = checkOptions(options)
   const x = toTensor(images, 'images')
   const weight = toTensor(kernels, 'kernels')
   const bias = offsets && toTensor(offsets, 'offsets')
@@ -238,14 +244,16 @@ export function convTranspose2d(
     (weight.shape[0] as number) % groups !== 0
   ) {
     throw new ShapeError(
-      `a weight of shape ${shownShape(weight.shape)} in ${groups} groups does not fit an input of shape ${shownShape(x.shape)}`,
+      `'kernels' of shape ${shownShape(weight.shape)} in ${groups} groups do not fit 'images' of shape ${shownShape(x.shape)}`,
     )
   }
   if (bias && (bias.rank !== 1 || bias.shape[0] !== channels)) {
-    throw new ShapeError(`'bias' has shape ${shownShape(bias.shape)}, expected [${channels}]`)
+    throw new ShapeError(`'offsets' has shape ${shownShape(bias.shape)}, expected [${channels}]`)
   }
   if (weight.dtype !== x.dtype || (bias && bias.dtype !== x.dtype)) {
-    throw new DTypeError(`'weight' has dtype ${weight.dtype} and 'x' ${x.dtype}: they must agree`)
+    throw new DTypeError(
+      `'kernels' has dtype ${weight.dtype}, 'offsets' ${bias?.dtype ?? 'none'}, 'images' ${x.dtype}: they must agree`,
+    )
   }
   const steps = pair(stride, 'stride', 1)
   const edges = pair(padding, 'padding', 0)
@@ -270,12 +278,12 @@ export function convTranspose2d(
   return bias ? add(y, reshape(bias, [channels, 1, 1])) : y
 }
 
-const poolWindow = (kernel: Pair, { stride, padding = 0 }: WindowOptions): Window => [
-  pair(kernel, 'kernel', 1),
-  pair(stride ?? kernel, 'stride', 1),
-  pair(padding, 'padding', 0),
-  [1, 1],
-]
+/** Checks a pooling layer's window. */
+export function poolWindow(kernel: Pair, options: WindowOptions, name = 'kernel'): Window {
+  const { stride, padding = 0 } = checkOptions(options)
+  const size = pair(kernel, name, 1)
+  return [size, pair(stride ?? size, 'stride', 1), pair(padding, 'padding', 0), [1, 1]]
+}
 
 /** The largest of each window; the gradient goes to the first among equals. */
 export function maxPool2d(

@@ -4,7 +4,7 @@ import { begin, number, viewAs } from '../../engine/call.js'
 import { checkInteger, checkOptions } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
-import { type ArrayLike, toTensor } from '../../tensor/interop.js'
+import { type ArrayLike, checkFloating, toTensor } from '../../tensor/interop.js'
 import { shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { record, tracked } from '../tape.js'
@@ -32,6 +32,7 @@ export function embedding(
   if (index.dtype !== 'int32') {
     throw new DTypeError(`'indices' has dtype ${index.dtype}, expected int32`)
   }
+  checkFloating(table, 'table')
   if (table.rank !== 2) {
     throw new ShapeError(`'table' has shape ${shownShape(table.shape)}, expected [rows, width]`)
   }

@@ -1,5 +1,6 @@
 /** Windows of images as columns, and back: compositions of padding and strided views. */
 
+import { checkOptions } from '../../engine/check.js'
 import { ShapeError } from '../../engine/errors.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
 import { type Shape, shownShape } from '../../tensor/shape.js'
@@ -24,9 +25,10 @@ interface Geometry {
 
 function geometryOf(image: Shape, kernelSize: Pair, options: WindowOptions): Geometry {
   const kernel = pair(kernelSize, 'kernelSize', 1)
-  const stride = pair(options.stride ?? 1, 'stride', 1)
-  const padding = pair(options.padding ?? 0, 'padding', 0)
-  const dilation = pair(options.dilation ?? 1, 'dilation', 1)
+  const { stride: steps = 1, padding: edges = 0, dilation: spread = 1 } = checkOptions(options)
+  const stride = pair(steps, 'stride', 1)
+  const padding = pair(edges, 'padding', 0)
+  const dilation = pair(spread, 'dilation', 1)
   const count = [0, 1].map((i) => {
     const reach = (dilation[i] as number) * ((kernel[i] as number) - 1) + 1
     const room = (image[i] as number) + 2 * (padding[i] as number) - reach

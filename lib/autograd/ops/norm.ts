@@ -4,8 +4,15 @@ import { begin, number, viewAs } from '../../engine/call.js'
 import { checkNumber, checkOptions } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
-import { type ArrayLike, toTensor } from '../../tensor/interop.js'
-import { type Shape, sameShape, shownShape, sizeOf, stridesOf } from '../../tensor/shape.js'
+import { type ArrayLike, checkWideFloat, toTensor } from '../../tensor/interop.js'
+import {
+  checkShape,
+  type Shape,
+  sameShape,
+  shownShape,
+  sizeOf,
+  stridesOf,
+} from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { isRecording, record, type SampleRule, tracked } from '../tape.js'
 import { add, mul, rsqrt, square, sub } from './elementwise.js'
@@ -20,12 +27,6 @@ function write(x: Tensor | null, shape: Shape): void {
 }
 const arrayOf = (x: Tensor | null) => (x ? x.buffer : null)
 
-function checkFloat(x: Tensor): void {
-  if (x.dtype !== 'float32' && x.dtype !== 'float64') {
-    throw new DTypeError(`'x' has dtype ${x.dtype}, expected float32 or float64`)
-  }
-}
-
 /** A weight or bias of a norm: the wanted shape and x's dtype. */
 function affine(value: ArrayLike | null, name: string, x: Tensor, shape: Shape): Tensor | null {
   if (value === null) return null
@@ -36,17 +37,24 @@ function affine(value: ArrayLike | null, name: string, x: Tensor, shape: Shape):
     )
   }
   if (tensor.dtype !== x.dtype) {
-    throw new DTypeError(`'${name}' has dtype ${tensor.dtype} and 'x' ${x.dtype}: they must agree`)
+    throw new DTypeError(
+      `'${name}' has dtype ${tensor.dtype}, the input ${x.dtype}: they must agree`,
+    )
   }
   return tensor
 }
 
 /** The last axes' shape, checked against x. */
 function trailing(x: Tensor, weight: ArrayLike | null, shape: Shape | undefined): Shape {
-  const wanted = shape ?? (weight ? toTensor(weight, 'weight').shape : x.shape.slice(-1))
+  checkWideFloat(x, 'input')
+  const wanted = shape
+    ? checkShape(shape)
+    : weight
+      ? toTensor(weight, 'weights').shape
+      : x.shape.slice(-1)
   if (wanted.length === 0 || !sameShape(x.shape.slice(x.rank - wanted.length), wanted)) {
     throw new ShapeError(
-      `the last axes of 'x' of shape ${shownShape(x.shape)} are not ${shownShape(wanted)}`,
+      `the last axes of 'input' of shape ${shownShape(x.shape)} are not the 'shape' ${shownShape(wanted)}`,
     )
   }
   return wanted
@@ -99,7 +107,6 @@ interface RowNorm {
 
 function normRows(options: RowNorm): Tensor {
   const { x, weight, bias, shape, eps, centered } = options
-  checkFloat(x)
   checkNumber(eps, 'eps', 0)
   const width = sizeOf(shape)
   const count = width === 0 ? 0 : x.size / width
@@ -232,8 +239,8 @@ export function batchNorm(
   given: BatchStatistics | null,
   eps = 1e-5,
 ): { y: Tensor } & BatchStatistics {
-  const x = toTensor(images, 'images')
-  checkFloat(x)
+  const x = checkWideFloat(toTensor(images, 'images'), 'images')
+  if (given !== null) checkOptions(given, 'given')
   checkNumber(eps, 'eps', 0)
   if (x.rank < 2) {
     throw new ShapeError(`'images' has shape ${shownShape(x.shape)}, expected [n, channels, …]`)
@@ -253,7 +260,9 @@ export function batchNorm(
   const b = bias && contiguous(bias.detach())
   const y = Tensor.empty(x.shape, x.dtype, x.device)
   const constant = (t: Tensor, name: string) =>
-    contiguous(affine(t.detach(), name, x, [channels]) as Tensor)
+    contiguous(
+      affine(toTensor(t, `given.${name}`).detach(), `given.${name}`, x, [channels]) as Tensor,
+    )
   const mean = given ? constant(given.mean, 'mean') : Tensor.empty([channels], x.dtype, x.device)
   const variance = given
     ? constant(given.variance, 'variance')

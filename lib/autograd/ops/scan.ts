@@ -3,7 +3,7 @@
 import { begin, view } from '../../engine/call.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
-import { type ArrayLike, toTensor } from '../../tensor/interop.js'
+import { type ArrayLike, checkWideFloat, toTensor } from '../../tensor/interop.js'
 import { type Shape, sameShape, shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { grad } from '../backward.js'
@@ -37,9 +37,7 @@ function checkSequence(x: Tensor, name: string): readonly [number, number, numbe
       `'${name}' has shape ${shownShape(x.shape)}, expected [batch, time, channels]`,
     )
   }
-  if (x.dtype !== 'float32' && x.dtype !== 'float64') {
-    throw new DTypeError(`'${name}' has dtype ${x.dtype}, expected float32 or float64`)
-  }
+  checkWideFloat(x, name)
   return x.shape as unknown as [number, number, number]
 }
 

@@ -1,7 +1,7 @@
 /** Softmax and cross-entropy: fused kernels over rows. */
 
 import { begin, number, view, viewAs } from '../../engine/call.js'
-import { checkChoice, checkInteger, checkNumber } from '../../engine/check.js'
+import { checkChoice, checkInteger, checkNumber, checkOptions } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
@@ -97,7 +97,7 @@ export function crossEntropy(
   targetsLike: ArrayLike,
   options: CrossEntropyOptions = {},
 ): Tensor {
-  const { labelSmoothing = 0, ignoreIndex = -100, reduction = 'mean' } = options
+  const { labelSmoothing = 0, ignoreIndex = -100, reduction = 'mean' } = checkOptions(options)
   const logits = toTensor(logitsLike, 'logits')
   const targets = toTensor(targetsLike, 'targets')
   const weight = options.weight && toTensor(options.weight, 'weight')

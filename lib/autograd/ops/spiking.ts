@@ -1,10 +1,10 @@
 /** Leaky integrate-and-fire neurons with surrogate gradients. */
 
 import { begin, number, viewAs } from '../../engine/call.js'
-import { checkChoice, checkNumber } from '../../engine/check.js'
-import { ArgumentError, DTypeError, ShapeError } from '../../engine/errors.js'
+import { checkChoice, checkNumber, checkOptions } from '../../engine/check.js'
+import { ArgumentError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
-import { type ArrayLike, toTensor } from '../../tensor/interop.js'
+import { type ArrayLike, checkWideFloat, toTensor } from '../../tensor/interop.js'
 import { sameShape, shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { isRecording, record, tracked } from '../tape.js'
@@ -38,6 +38,17 @@ export interface LifOptions {
   state?: ArrayLike | null
 }
 
+/** The options of a neuron, checked, with their defaults. */
+export function neuron(options: LifOptions) {
+  const { decay = 0.5, threshold = 1, reset = 'soft', surrogate = 'atan' } = checkOptions(options)
+  checkNumber(decay, 'decay', 0, 1)
+  checkNumber(threshold, 'threshold', 0)
+  checkChoice(reset, 'reset', ['soft', 'hard'])
+  checkChoice(surrogate, 'surrogate', surrogates)
+  const alpha = checkNumber(options.alpha ?? steepness[surrogate], 'alpha', Number.MIN_VALUE)
+  return { decay, threshold, reset, surrogate, alpha }
+}
+
 /**
  * Leaky integrate-and-fire over time: u_t = decay·v_{t−1} + x_t, a spike where u_t ≥ threshold, and v_t
  * is u_t after the reset. The gradient goes back through time with a surrogate for the spike's slope.
@@ -51,16 +62,9 @@ export function lif(
   options: LifOptions = {},
 ): { spikes: Tensor; state: Tensor } {
   const x = toTensor(currents, 'currents')
-  const { decay = 0.5, threshold = 1, reset = 'soft', surrogate = 'atan' } = options
+  const { decay, threshold, reset, surrogate, alpha } = neuron(options)
   if (x.rank === 0) throw new ShapeError("'currents' is a scalar, expected [time, …]")
-  if (x.dtype !== 'float32' && x.dtype !== 'float64') {
-    throw new DTypeError(`'currents' has dtype ${x.dtype}, expected float32 or float64`)
-  }
-  checkNumber(decay, 'decay', 0, 1)
-  checkNumber(threshold, 'threshold', 0)
-  checkChoice(reset, 'reset', ['soft', 'hard'])
-  checkChoice(surrogate, 'surrogate', surrogates)
-  const alpha = checkNumber(options.alpha ?? steepness[surrogate], 'alpha', Number.MIN_VALUE)
+  checkWideFloat(x, 'currents')
   const shape = x.shape.slice(1)
   const given = options.state ? toTensor(options.state, 'state') : null
   if (given && (!sameShape(given.shape, shape) || given.dtype !== x.dtype)) {

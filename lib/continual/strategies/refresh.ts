@@ -1,6 +1,6 @@
 /** Refresh learning: every batch is unlearned a little before it is learned. */
 
-import { checkInteger, checkNumber } from '../../engine/check.js'
+import { checkInteger, checkNumber, checkOptions } from '../../engine/check.js'
 import { randn } from '../../random/index.js'
 import { binaryInto } from '../../tensor/elementwise.js'
 import { grad, noGrad, type Tensor } from '../../tensor/index.js'
@@ -39,7 +39,13 @@ export class Refresh implements Strategy {
   readonly #fisher = new QuadraticPenalty()
 
   constructor(options: RefreshOptions = {}) {
-    const { rate = 1e-5, steps = 1, noise = 1e-3, damping = 1e-3, decay = 1e-5 } = options
+    const {
+      rate = 1e-5,
+      steps = 1,
+      noise = 1e-3,
+      damping = 1e-3,
+      decay = 1e-5,
+    } = checkOptions(options)
     this.options = {
       rate: checkNumber(rate, 'rate', 0),
       steps: checkInteger(steps, 'steps', 1),

@@ -2,10 +2,17 @@
 
 import { add, embedding, linear, reshape } from '../../autograd/ops/index.js'
 import { noGrad } from '../../autograd/tape.js'
-import { checkInteger, checkNumber, wrong } from '../../engine/check.js'
+import {
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  requireOptions,
+  wrong,
+} from '../../engine/check.js'
 import { ShapeError } from '../../engine/errors.js'
-import { defaultGenerator, type Generator } from '../../random/index.js'
+import { checkGenerator, type Generator } from '../../random/index.js'
 import { arange } from '../../tensor/create.js'
+import { toTensor } from '../../tensor/interop.js'
 import { scope } from '../../tensor/scope.js'
 import { shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
@@ -50,8 +57,20 @@ export class GPT extends Module {
 
   constructor(readonly options: GPTOptions) {
     super()
-    const { vocabulary, context, layers, heads, width, generator, dropout = 0 } = options
-    checkInteger(layers, 'layers', 1)
+    const {
+      vocabulary,
+      context,
+      layers,
+      heads,
+      width,
+      generator,
+      dropout = 0,
+    } = requireOptions(options)
+    for (const [name, value] of Object.entries({ vocabulary, context, layers, width })) {
+      checkInteger(value, name, 1)
+    }
+    checkNumber(dropout, 'dropout', 0, 1)
+    checkGenerator(generator)
     const drawn = generator ? { generator } : {}
     this.tokens = new Embedding(vocabulary, width, drawn)
     this.positions = new Embedding(context, width, drawn)
@@ -77,7 +96,8 @@ export class GPT extends Module {
    * @param indices int32 tokens [batch, time]
    * @returns logits [batch, time, vocabulary]
    */
-  forward(indices: Tensor): Tensor {
+  forward(input: Tensor): Tensor {
+    const indices = toTensor(input, 'indices')
     const [, time] = indices.shape
     if (indices.rank !== 2 || (time as number) > this.options.context) {
       throw new ShapeError(
@@ -93,12 +113,14 @@ export class GPT extends Module {
 
   /** Draws `count` tokens after a prompt, one at a time; gives the prompt and what follows it. */
   generate(prompt: readonly number[], count: number, options: GenerateOptions = {}): number[] {
-    const { temperature = 1, topK = this.options.vocabulary, generator } = options
+    const { temperature = 1, topK = this.options.vocabulary, generator } = checkOptions(options)
     if (!Array.isArray(prompt) || prompt.length === 0) wrong('prompt', 'at least one token', prompt)
+    const { vocabulary } = this.options
+    for (const token of prompt) checkInteger(token, 'prompt', 0, vocabulary - 1)
     checkInteger(count, 'count', 0)
     checkNumber(temperature, 'temperature', 0)
     checkInteger(topK, 'topK', 1)
-    const draw = generator ?? defaultGenerator()
+    const draw = checkGenerator(generator)
     const tokens = [...prompt]
     for (let i = 0; i < count; i++) {
       const logits = noGrad(() =>

@@ -1,9 +1,17 @@
 /** A small vision transformer. */
 
 import { add, cat, expand, mean, permute, reshape, select } from '../../autograd/ops/index.js'
-import { checkChoice, checkInteger, wrong } from '../../engine/check.js'
+import {
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  requireOptions,
+  wrong,
+} from '../../engine/check.js'
 import { ShapeError } from '../../engine/errors.js'
+import { checkGenerator } from '../../random/index.js'
 import { zeros } from '../../tensor/create.js'
+import { toTensor } from '../../tensor/interop.js'
 import { shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { TransformerBlock, type TransformerBlockOptions } from '../attention.js'
@@ -44,8 +52,22 @@ export class VisionTransformer extends Module {
 
   constructor(readonly options: VisionTransformerOptions) {
     super()
-    const { imageSize, patchSize, classes, layers, heads, width, generator, dropout = 0 } = options
-    checkInteger(layers, 'layers', 1)
+    const {
+      imageSize,
+      patchSize,
+      classes,
+      layers,
+      heads,
+      width,
+      generator,
+      dropout = 0,
+    } = requireOptions(options)
+    for (const [name, value] of Object.entries({ imageSize, classes, layers, width })) {
+      checkInteger(value, name, 1)
+    }
+    checkInteger(options.channels ?? 3, 'channels', 1)
+    checkNumber(dropout, 'dropout', 0, 1)
+    checkGenerator(generator)
     const side = imageSize / checkInteger(patchSize, 'patchSize', 1)
     if (!Number.isInteger(side) || side < 1) {
       wrong('patchSize', `a divisor of imageSize ${imageSize}`, patchSize)
@@ -65,7 +87,8 @@ export class VisionTransformer extends Module {
   }
 
   /** Images [n, channels, h, w] as [n, patches, channels·patch²]. */
-  #cut(x: Tensor): Tensor {
+  #cut(input: Tensor): Tensor {
+    const x = toTensor(input, 'x')
     const { imageSize, patchSize: p, channels = 3 } = this.options
     const side = imageSize / p
     if (

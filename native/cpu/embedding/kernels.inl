@@ -14,7 +14,7 @@ Status check_indices(const int32_t* indices, int64_t count, int64_t rows) {
   bool good = true;
   for (int64_t i = 0; i < count; ++i) good = good && indices[i] >= 0 && indices[i] < rows;
   if (good) return {};
-  return {Code::argument, "an index names no row of the table"};
+  return {Code::argument, "an entry of 'indices' names no row of the table"};
 }
 
 Status gather_rows(Context& context, const GatherRowsArgs& a) {

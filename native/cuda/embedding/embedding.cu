@@ -57,7 +57,7 @@ Status check(Context& context, const int32_t* indices, int64_t count, int64_t ro
                         count, rows, flag));
   int bad = 0;
   PALIMPSEST_TRY(context.read(bad, static_cast<const int*>(flag)));
-  if (bad != 0) return {Code::argument, "an index names no row of the table"};
+  if (bad != 0) return {Code::argument, "an entry of 'indices' names no row of the table"};
   return {};
 }
 
