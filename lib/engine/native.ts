@@ -58,6 +58,8 @@ export interface Native {
   abort(job: number): void
   threads(n?: number): number
   mapFile(path: string): ArrayBuffer
+  /** Prepares the memory of a new buffer for the kernels; its address modulo 64. */
+  settle(buffer: ArrayBuffer): number
   cpu(): { name: string; level: string; cores: number; features: string[]; levels: string[] }
   // attention.cpp
   attention: Binding

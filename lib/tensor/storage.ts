@@ -68,6 +68,17 @@ function allocateOn(device: string, dtype: DType, length: number): Storage {
   return new Storage(native.allocateBuffer(number, bytes), -1, true, id)
 }
 
+/**
+ * A new array, from 256 bytes on at an address that is a multiple of 64: vectors that cross two cache lines
+ * are loaded at half the speed, and a line that two cores write to costs more than that.
+ */
+function newArray(dtype: DType, length: number): TypedArray {
+  const bytes = length * bytesOf(dtype)
+  if (bytes < 256) return new arrayTypes[dtype](length)
+  const memory = new ArrayBuffer(bytes + 64)
+  return new arrayTypes[dtype](memory, (64 - native.settle(memory)) % 64, length)
+}
+
 /** Memory for `length` elements: what they hold is undefined unless `zero` (CPU only). */
 export function allocate(dtype: DType, length: number, zero = false, device = 'cpu'): Storage {
   if (device !== 'cpu') return allocateOn(device, dtype, length)
@@ -80,7 +91,7 @@ export function allocate(dtype: DType, length: number, zero = false, device = 'c
   }
   made++
   try {
-    return new Storage(new arrayTypes[dtype](length), key, true)
+    return new Storage(newArray(dtype, length), key, true)
   } catch (error) {
     throw new DeviceError(`no memory for ${length} elements of ${dtype}`, { cause: error })
   }

@@ -4,6 +4,7 @@
 
 #include "addon/bindings.h"
 #include "palimpsest/cpu_features.h"
+#include "palimpsest/workspace.h"
 
 namespace palimpsest::addon {
 
@@ -54,6 +55,14 @@ napi_value threads(napi_env env, napi_callback_info raw) {
   return Napi::Number::New(env, engine.threads());
 }
 
+// settle(buffer): prepares the memory of a new ArrayBuffer for the kernels; the address modulo 64.
+napi_value settle(napi_env env, napi_callback_info raw) {
+  const Napi::CallbackInfo info(env, raw);
+  auto buffer = info[0].As<Napi::ArrayBuffer>();
+  want_huge_pages(buffer.Data(), buffer.ByteLength());
+  return Napi::Number::New(env, static_cast<double>(reinterpret_cast<uintptr_t>(buffer.Data()) % 64));
+}
+
 napi_value cpu(napi_env env, napi_callback_info) {
   const Napi::Env e(env);
   Napi::Object description = Napi::Object::New(e);
@@ -82,6 +91,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object object) {
   exports.set("setErrorFactory", set_error_factory);
   exports.set("abort", abort_job);
   exports.set("threads", threads);
+  exports.set("settle", settle);
   exports.set("cpu", cpu);
   register_attention(exports);
   register_conv(exports);

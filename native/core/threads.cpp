@@ -12,6 +12,7 @@
 #include <vector>
 
 #if defined(__linux__)
+#include <pthread.h>
 #include <sched.h>
 #endif
 #if defined(__x86_64__) || defined(_M_X64)
@@ -24,6 +25,8 @@ namespace {
 // A worker that found nothing to do looks on for this long before it sleeps: long enough to bridge
 // the gap between two operations of one training step, short enough to leave the core to others.
 constexpr auto kSpin = std::chrono::microseconds(60);
+// A caller that got no help for so long, call after call, looks whether a worker waits for its own core.
+constexpr auto kAlone = std::chrono::microseconds(200);
 constexpr int kSlots = 32;  // calls of run() that may be under way at once
 
 void relax() {
@@ -52,6 +55,7 @@ struct Job {
   int helpers_wanted;
   std::atomic<int64_t> next{0};
   std::atomic<int> helpers{0};  // workers that hold a pointer to this job
+  std::atomic<bool> helped{false};
 };
 
 // Where a caller shows its job to the workers. The lock is held for a few instructions.
@@ -107,6 +111,7 @@ struct ThreadPool::Impl {
   std::atomic<uint32_t> epoch{0};  // changes when there may be work
   std::atomic<int> sleepers{0};
   std::atomic<bool> stop{false};
+  std::atomic<int64_t> alone_since{0};
   std::mutex growth;
   std::atomic<int> size{0};
   std::vector<std::thread> workers;
@@ -133,6 +138,7 @@ struct ThreadPool::Impl {
       }
       slot.unlock();
       if (job != nullptr) {
+        job->helped.store(true, std::memory_order_relaxed);
         work_on(*job);
         job->helpers.fetch_sub(1, std::memory_order_release);
         return true;
@@ -157,6 +163,44 @@ struct ThreadPool::Impl {
       sleepers.fetch_add(1, std::memory_order_seq_cst);
       epoch.wait(seen, std::memory_order_seq_cst);
       sleepers.fetch_sub(1, std::memory_order_seq_cst);
+    }
+  }
+
+  // Workers that the scheduler woke on the caller's core wait there until it rests, which it never does
+  // while it does their work too: on two cores that took up to 50 ms. Barring the core for an instant
+  // moves them.
+  void spread() {
+#if defined(__linux__)
+    cpu_set_t allowed;
+    const int here = sched_getcpu();
+    if (here < 0 || sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) < 2) return;
+    cpu_set_t elsewhere = allowed;
+    CPU_CLR(here, &elsewhere);
+    const std::unique_lock guard(growth, std::try_to_lock);
+    if (!guard.owns_lock()) return;
+    for (std::thread& worker : workers) {
+      cpu_set_t own;
+      // Not where somebody bound the worker differently.
+      if (pthread_getaffinity_np(worker.native_handle(), sizeof(own), &own) != 0 || !CPU_EQUAL(&own, &allowed)) continue;
+      pthread_setaffinity_np(worker.native_handle(), sizeof(elsewhere), &elsewhere);
+      pthread_setaffinity_np(worker.native_handle(), sizeof(allowed), &allowed);
+    }
+#endif
+  }
+
+  // After each shared call of run().
+  void note(bool helped) {
+    if (helped) {
+      if (alone_since.load(std::memory_order_relaxed) != 0) alone_since.store(0, std::memory_order_relaxed);
+      return;
+    }
+    const int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+    int64_t since = alone_since.load(std::memory_order_relaxed);
+    if (since == 0) {
+      alone_since.store(now, std::memory_order_relaxed);
+    } else if (now - since > std::chrono::steady_clock::duration(kAlone).count() &&
+               alone_since.compare_exchange_strong(since, now, std::memory_order_relaxed)) {
+      spread();
     }
   }
 
@@ -205,6 +249,7 @@ void ThreadPool::run(int64_t tasks, int threads, FunctionRef<void(int64_t)> task
   slot->job.store(nullptr, std::memory_order_release);
   slot->unlock();
   spin_until([&] { return job.helpers.load(std::memory_order_acquire) == 0; });
+  impl_->note(job.helped.load(std::memory_order_relaxed));
 }
 
 }  // namespace palimpsest

@@ -1,6 +1,7 @@
 #include "palimpsest/workspace.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
@@ -20,18 +21,22 @@ constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1)
 void* allocate_host(void*, size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
   void* const data = std::aligned_alloc(alignment, round_up(bytes, alignment));
-#if defined(__linux__)
-  // Where huge pages are given on request only: panels are read line by line across many pages.
-  if (data != nullptr && alignment == kHugePage) {
-    madvise(data, round_up(bytes, alignment), MADV_HUGEPAGE);
-  }
-#endif
+  // Panels are read line by line across many pages.
+  if (data != nullptr && alignment == kHugePage) want_huge_pages(data, round_up(bytes, alignment));
   return data;
 }
 
 void release_host(void*, void* pointer) { std::free(pointer); }
 
 }  // namespace
+
+void want_huge_pages([[maybe_unused]] void* data, [[maybe_unused]] size_t bytes) {
+#if defined(__linux__)
+  const auto begin = round_up(reinterpret_cast<uintptr_t>(data), kHugePage);
+  const auto end = (reinterpret_cast<uintptr_t>(data) + bytes) / kHugePage * kHugePage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
 
 const MemorySource kHostMemory = {allocate_host, release_host};
 

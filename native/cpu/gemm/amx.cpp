@@ -356,17 +356,23 @@ void block_tiles(const BlockArgs& args) {
   previous.finish();
 }
 
+GemmKernel multiply_add;
+
+// Where values do not fit.
+Status gemm_unusual(Context& context, const GemmArgs& args) { return multiply_add(context, args); }
+
 template <int kA, int kB>
-constexpr TileKernel tiles(int64_t units_per_slice) {
+constexpr TileKernel tiles(int64_t units_per_slice, int64_t units_per_long_slice) {
   constexpr bool kFar = kA + kB > 2;  // planes of f32 are packed in such pairs
   return {kRows, kCols, 32, 64 * kA, 64 * kB, 4, units_per_slice, 16, 16, 8,
-          pack_tiles<kA, true, kFar>, pack_tiles<kB, false, kFar>, block_tiles<Planes<kA, kB>>, kA == 3};
+          pack_tiles<kA, true, kFar>, pack_tiles<kB, false, kFar>, block_tiles<Planes<kA, kB>>,
+          kA == 3 ? gemm_unusual : nullptr, units_per_long_slice};
 }
 
-constexpr TileKernel kBf16 = tiles<1, 1>(20);
-constexpr TileKernel kF32 = tiles<3, 3>(4);
-constexpr TileKernel kMixed[2][2] = {{tiles<1, 1>(20), tiles<1, 2>(10)},
-                                     {tiles<2, 1>(10), tiles<2, 2>(8)}};
+constexpr TileKernel kBf16 = tiles<1, 1>(20, 20);
+constexpr TileKernel kF32 = tiles<3, 3>(4, 32);
+constexpr TileKernel kMixed[2][2] = {{tiles<1, 1>(20, 20), tiles<1, 2>(10, 20)},
+                                     {tiles<2, 1>(10, 20), tiles<2, 2>(8, 16)}};
 
 Status gemm_bf16(Context& context, const GemmArgs& args) {
   return blocked_gemm(context, args, kBf16);
@@ -380,13 +386,10 @@ Status gemm_mixed(Context& context, const GemmArgs& args) {
   return blocked_gemm(context, args, kMixed[swapped ? wide_b : wide_a][swapped ? wide_a : wide_b]);
 }
 
-// Where values do not fit, and where one side is so small that tiles would be mostly padding.
-GemmKernel multiply_add;
-
+// Where one side is so small that tiles would be mostly padding, the fused multiply-add.
 Status gemm_f32(Context& context, const GemmArgs& args) {
   const bool narrow = args.d.rows < 16 || args.d.cols < 16 || args.a.cols < 16;
-  if (!narrow && try_blocked_gemm(context, args, kF32)) return {};
-  return multiply_add(context, args);
+  return narrow ? multiply_add(context, args) : blocked_gemm(context, args, kF32);
 }
 
 }  // namespace

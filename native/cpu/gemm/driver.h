@@ -63,8 +63,10 @@ struct TileKernel {
   void (*pack_a)(const PackArgs&);
   void (*pack_b)(const PackArgs&);
   void (*block)(const BlockArgs&);
-  // The packs set PackArgs::unusual where a value does not fit the kernel's form.
-  bool may_refuse = false;
+  // Not null: the packs set PackArgs::unusual where a value does not fit the kernel's form, and the
+  // product, or a block of it, is computed by this instead.
+  GemmKernel otherwise = nullptr;
+  int64_t units_per_long_slice = units_per_slice;  // where both operands' panels stay in L2
 };
 
 // Tiles are written along D's rows: a D of unit row stride is computed as its transpose, Bᵀ·Aᵀ.
@@ -72,13 +74,6 @@ inline bool is_swapped(const GemmArgs& args) {
   return args.d.col_stride != 1 && args.d.row_stride == 1;
 }
 
-// False, with D as it was, where the kernel refuses a value.
-bool try_blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel);
-
 Status blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel);
-
-// x ← activation(x), for the activations that need exp or erf.
-void activate(Activation activation, float* x, int64_t n);
-void activate(Activation activation, double* x, int64_t n);
 
 }  // namespace palimpsest::cpu

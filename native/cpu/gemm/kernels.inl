@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "cpu/gemm/driver.h"
+#include "cpu/simd/math.inl"
 #include "cpu/simd/transpose.inl"
 
 namespace palimpsest::cpu::PALIMPSEST_LEVEL {
@@ -66,6 +67,29 @@ struct Lanes<VecF64> {
   static double get(const Matrix& m, int64_t at) { return static_cast<const double*>(m.data)[at]; }
   static void put(double x, const Matrix& m, int64_t at) { static_cast<double*>(m.data)[at] = x; }
 };
+
+inline float erf_of(float x) { return erf_f32(x); }
+inline float exp_of(float x) { return exp_f32(x); }
+inline float tanh_of(float x) { return tanh_f32(x); }
+inline double erf_of(double x) { return __builtin_erf(x); }
+inline double exp_of(double x) { return __builtin_exp(x); }
+inline double tanh_of(double x) { return __builtin_tanh(x); }
+
+// x ← activation(x), for those that need exp or erf; in f32 with the elementwise kernels' functions.
+template <typename T>
+void activate(Activation activation, T* x, int64_t n) {
+  if (activation == Activation::gelu) {
+    for (int64_t i = 0; i < n; ++i) {
+      x[i] = T(0.5) * x[i] * (T(1) + erf_of(x[i] * T(0.70710678118654752)));
+    }
+  } else if (activation == Activation::silu) {
+    for (int64_t i = 0; i < n; ++i) x[i] = x[i] * (T(1) / (T(1) + exp_of(-x[i])));
+  } else if (activation == Activation::tanh) {
+    for (int64_t i = 0; i < n; ++i) x[i] = tanh_of(x[i]);
+  } else if (activation == Activation::sigmoid) {
+    for (int64_t i = 0; i < n; ++i) x[i] = T(1) / (T(1) + exp_of(-x[i]));
+  }
+}
 
 // What a tile's product fetches into L2 on the way, a stretch of each a unit: the panels that come next.
 struct Prefetch {

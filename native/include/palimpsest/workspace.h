@@ -16,6 +16,9 @@ struct MemorySource {
 };
 extern const MemorySource kHostMemory;
 
+// Asks for huge pages under memory that has not been touched yet, where they are given on request only.
+void want_huge_pages(void* data, size_t bytes);
+
 class Workspace {
  public:
   explicit Workspace(MemorySource source = kHostMemory) : source_(source) {}

@@ -367,6 +367,19 @@ TEST("gemm: symmetric products are exactly symmetric") {
   }
 }
 
+TEST("gemm: strips beside an operand that each thread keeps, and products too large for that") {
+  for (int kind = 0; kind < 3; ++kind) {
+    for (Layout d : {Layout::rows, Layout::cols}) {
+      run(typed({.m = 65, .n = 390, .k = 70, .d = d, .adds_c = true, .aliased = true, .bias = true}, kind),
+          {1, 2, 3, 5});
+      run(typed({.m = 390, .n = 65, .k = 70, .a = Layout::cols, .d = d, .bias = true}, kind),
+          {1, 2, 3, 5});
+    }
+    run(typed({.m = 130, .n = 130, .k = 96, .batch = 3}, kind), {1, 2, 3, 5});
+  }
+  run({.m = 560, .n = 550, .k = 530, .adds_c = true, .bias = true}, {1, 2, 3, 5});
+}
+
 TEST("gemm: batches") {
   for (int kind = 0; kind < 3; ++kind) {
     run(typed({.m = 15, .n = 33, .k = 9, .adds_c = true, .bias = true, .batch = 5}, kind));
@@ -388,26 +401,41 @@ TEST("gemm: the same bits for any number of threads, sums longer than a slice") 
   }
 }
 
+// Ones and a few unusual values, in products of one task, of strips, and too large for strips.
 TEST("gemm: NaN and infinity reach the elements that depend on them and no other") {
+  struct Size {
+    int64_t m, n, k;
+  };
   for (CpuLevel level : available_cpu_levels()) {
-    for (int kind = 0; kind < 2; ++kind) {
-      const int64_t m = 20, n = 40, k = 30;
-      std::vector<float> a(m * k, 1), b(k * n, 1), d(m * n);
-      a[3 * k + 7] = std::numeric_limits<float>::quiet_NaN();
-      b[5 * n + 11] = std::numeric_limits<float>::infinity();
-      Workspace workspace;
-      Context context(cpu_kernels(level), workspace, 2);
-      GemmArgs args;
-      args.a = row_major(a.data(), m, k);
-      args.b = row_major(b.data(), k, n);
-      args.d = row_major(d.data(), m, n);
-      args.activation = Activation::relu;
-      CHECK((kind == 0 ? context.kernels.gemm.f32 : context.kernels.gemm.bf16)(context, args).ok());
-      for (int64_t i = 0; i < m; ++i) {
-        for (int64_t j = 0; j < n; ++j) {
-          const float x = d[static_cast<size_t>(i * n + j)];
-          CHECK(i == 3 ? std::isnan(x) : j == 11 ? std::isinf(x) : x == 30);
+    for (const auto [m, n, k] : {Size{20, 40, 30}, Size{40, 300, 64}, Size{300, 40, 64}, Size{600, 580, 560}}) {
+      if (m == 600 && level == CpuLevel::scalar) continue;
+      for (int kind = 0; kind < 4; ++kind) {
+        const bool by_column = kind >= 2;  // D is computed as its transpose
+        std::vector<float> a(m * k, 1), b(k * n, 1), d(m * n, 2), bias(n, 1);
+        bias[static_cast<size_t>(n - 1)] = 3;
+        a[3 * k + 7] = std::numeric_limits<float>::quiet_NaN();
+        b[5 * n + 11] = std::numeric_limits<float>::infinity();
+        Workspace workspace;
+        Context context(cpu_kernels(level), workspace, 2);
+        GemmArgs args;
+        args.a = row_major(a.data(), m, k);
+        args.b = row_major(b.data(), k, n);
+        args.d = row_major(d.data(), m, n);
+        if (by_column) args.d = row_major(d.data(), n, m).transposed();
+        args.c = args.d;
+        args.beta = 0.5;
+        args.bias = bias.data();
+        args.activation = Activation::relu;
+        CHECK((kind % 2 == 0 ? context.kernels.gemm.f32 : context.kernels.gemm.bf16)(context, args).ok());
+        int64_t wrong = 0;
+        for (int64_t i = 0; i < m; ++i) {
+          for (int64_t j = 0; j < n; ++j) {
+            const float x = d[static_cast<size_t>(by_column ? j * m + i : i * n + j)];
+            const float finite = static_cast<float>(k) + 1 + bias[static_cast<size_t>(j)];
+            wrong += !(i == 3 ? std::isnan(x) : j == 11 ? std::isinf(x) : x == finite);
+          }
         }
+        CHECK(wrong == 0);
       }
     }
   }
