@@ -8,7 +8,7 @@ import { native } from '../engine/native.js'
 import { crossEntropy } from '../nn/losses.js'
 import type { Module } from '../nn/module.js'
 import { defaultGenerator, type Generator } from '../random/index.js'
-import { zerosLike } from '../tensor/create.js'
+import { zeros, zerosLike } from '../tensor/create.js'
 import { binaryInto } from '../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { allFinite } from '../tensor/reduce.js'
@@ -63,9 +63,8 @@ export class DiagonalFisher {
       decay === undefined ? null : checkNumber(decay, 'decay', 0, 1 - Number.EPSILON / 2)
     this.values = like.map((x, i) => {
       const own = Array.isArray(x) ? null : toTensor(x, `like[${i}]`)
-      const shape = own?.shape ?? (x as number[])
-      const zero = Tensor.from({ data: new Float32Array(shape.reduce((a, b) => a * b, 1)), shape })
-      return own ? zero.to(own.device) : zero
+      const zero = zeros(own?.shape ?? (x as number[]))
+      return (own ? zero.to(own.device) : zero).keep()
     })
   }
 

@@ -9,6 +9,7 @@ import { carryCompact, checkMasks, Mask } from '../masks/mask.js'
 import { dtypeCodes } from '../tensor/dtype.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { type Shape, sameShape, shownShape } from '../tensor/shape.js'
+import { newArray } from '../tensor/storage.js'
 import { Tensor } from '../tensor/tensor.js'
 import {
   type Algorithm,
@@ -555,8 +556,8 @@ function gradientOf(given: ArrayLike, slot: Slot, index: number): Active {
 
 function make(spec: BufferSpec, options: CommonOptions): StateArray {
   const { length } = spec
-  if (dtypeOf(spec, options) === 'bfloat16') return new Uint16Array(length)
-  const array = new Float32Array(length)
+  if (dtypeOf(spec, options) === 'bfloat16') return newArray('bfloat16', length) as Uint16Array
+  const array = newArray('float32', length) as Float32Array
   spec.fill?.(array)
   return array
 }

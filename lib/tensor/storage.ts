@@ -72,7 +72,7 @@ function allocateOn(device: string, dtype: DType, length: number): Storage {
  * A new array, from 256 bytes on at an address that is a multiple of 64: vectors that cross two cache lines
  * are loaded at half the speed, and a line that two cores write to costs more than that.
  */
-function newArray(dtype: DType, length: number): TypedArray {
+export function newArray(dtype: DType, length: number): TypedArray {
   const bytes = length * bytesOf(dtype)
   if (bytes < 256) return new arrayTypes[dtype](length)
   const memory = new ArrayBuffer(bytes + 64)

@@ -52,6 +52,7 @@
   X(norm, avx512)             \
   X(optim, avx2)              \
   X(optim, avx512)            \
+  X(pool, avx512)             \
   X(panel, avx2)              \
   X(panel, avx512)            \
   X(probe, avx2)              \

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "cpu/pool/pool.h"
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
 
@@ -158,21 +159,22 @@ Status max_pool_backward(Context& context, const PoolArgs& args) {
   const int64_t outputs = a.window.out_h(a.height) * a.window.out_w(a.width);
   const int64_t pixels = a.height * a.width;
   std::atomic<bool> good{true};
-  context.parallel_chunks(a.n * a.channels * outputs, 65536, [&](int64_t begin, int64_t end) {
-    bool inside_all = true;
-    for (int64_t i = begin; i < end; ++i) {
-      inside_all = inside_all && args.indices[i] >= 0 && args.indices[i] < pixels;
-    }
-    if (!inside_all) good.store(false, std::memory_order_relaxed);
-  });
-  if (!good) return {Code::argument, "an index of max pooling lies outside its image"};
   context.parallel(a.n * a.channels, [&](int64_t plane) {
     T* image = static_cast<T*>(a.out) + plane * pixels;
     std::fill_n(image, pixels, T(0));
+    bool inside_all = true;
+    for (int64_t i = plane * outputs; i < (plane + 1) * outputs; ++i) {
+      inside_all = inside_all && args.indices[i] >= 0 && args.indices[i] < pixels;
+    }
+    if (!inside_all) {
+      good.store(false, std::memory_order_relaxed);
+      return;
+    }
     for (int64_t i = plane * outputs; i < (plane + 1) * outputs; ++i) {
       image[args.indices[i]] += static_cast<const T*>(a.in)[i];
     }
   });
+  if (!good) return {Code::argument, "an index of max pooling lies outside its image"};
   return {};
 }
 
@@ -212,12 +214,19 @@ Status avg_pool_backward(Context& context, const ImageArgs& a) {
     return dtype_of_args == DType::f64 ? kernel<double>(c, a) : kernel<float>(c, a); \
   }
 
+Status max_pool_any(Context& c, const PoolArgs& a) {
+  return a.image.dtype == DType::f64 ? max_pool<double>(c, a) : max_pool<float>(c, a);
+}
+Status max_pool_backward_any(Context& c, const PoolArgs& a) {
+  return a.image.dtype == DType::f64 ? max_pool_backward<double>(c, a) : max_pool_backward<float>(c, a);
+}
+
 void fill_conv_scalar(KernelTable& table) {
   table.conv = {
       .im2col = BY_DTYPE(im2col, ImageArgs, a.dtype),
       .col2im = BY_DTYPE(col2im, ImageArgs, a.dtype),
-      .max_pool = BY_DTYPE(max_pool, PoolArgs, a.image.dtype),
-      .max_pool_backward = BY_DTYPE(max_pool_backward, PoolArgs, a.image.dtype),
+      .max_pool = max_pool_any,
+      .max_pool_backward = max_pool_backward_any,
       .avg_pool = BY_DTYPE(avg_pool, ImageArgs, a.dtype),
       .avg_pool_backward = BY_DTYPE(avg_pool_backward, ImageArgs, a.dtype),
       .direct = nullptr,

@@ -4,6 +4,7 @@
 // vector.
 
 #include "cpu/elementwise/rows.h"
+#include "cpu/simd/blocks.inl"
 #include "cpu/simd/math.inl"
 
 namespace palimpsest::cpu::PALIMPSEST_LEVEL {
@@ -70,14 +71,19 @@ inline int32_t power(int32_t base, int32_t exponent) {
   return wrap(result);
 }
 
-template <typename T>
-inline T gelu(T x) {
-  return T(0.5) * x * (T(1) + merf(x * T(0.70710678118654752)));
+inline double gelu(double x) { return 0.5 * x * (1 + merf(x * 0.70710678118654752)); }
+inline double gelu_slope(double x) {
+  const double density = 0.39894228040143268 * mexp(-0.5 * x * x);
+  return 0.5 * (1 + merf(x * 0.70710678118654752)) + x * density;
 }
-template <typename T>
-inline T gelu_slope(T x) {
-  const T density = T(0.39894228040143268) * mexp(T(-0.5) * x * x);
-  return T(0.5) * (T(1) + merf(x * T(0.70710678118654752))) + x * density;
+inline float gelu(float x) {
+  const NormalTail tail = normal_tail(x);
+  return (x > 0.0f ? x : 0.0f) - tail.a * tail.q;
+}
+inline float gelu_slope(float x) {
+  const NormalTail tail = normal_tail(x);
+  const float density = 0.39894228040143268f * tail.e;
+  return x > 0.0f ? (1.0f - tail.q) + tail.a * density : tail.q - tail.a * density;
 }
 template <typename T>
 inline T silu_slope(T x) {
@@ -102,8 +108,10 @@ template <typename T, typename F>
 inline void map1(void* out, const void* const* in, int64_t n, const F& f) {
   T* o = static_cast<T*>(out);
   const T* a = static_cast<const T*>(in[0]);
+  in_blocks<T>(0, n, [&](int64_t i) { __builtin_prefetch(a + i); }, [&](int64_t begin, int64_t end) {
 #pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) o[i] = f(a[i]);
+    for (int64_t i = begin; i < end; ++i) o[i] = f(a[i]);
+  });
 }
 
 template <typename T, typename F>
@@ -111,8 +119,10 @@ inline void map2(void* out, const void* const* in, int64_t n, const F& f) {
   T* o = static_cast<T*>(out);
   const T* a = static_cast<const T*>(in[0]);
   const T* b = static_cast<const T*>(in[1]);
+  in_blocks<T>(0, n, [&](int64_t i) { __builtin_prefetch(a + i); __builtin_prefetch(b + i); }, [&](int64_t begin, int64_t end) {
 #pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) o[i] = f(a[i], b[i]);
+    for (int64_t i = begin; i < end; ++i) o[i] = f(a[i], b[i]);
+  });
 }
 
 // One line an operation: UNARY(name, expression in x), the same for all types, or for floats alone.

@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "cpu/masks/bits.inl"
+#include "cpu/simd/blocks.inl"
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
 
@@ -12,6 +13,22 @@ namespace palimpsest::cpu::PALIMPSEST_LEVEL {
 namespace {
 
 constexpr int64_t kGrain = 32768;
+// Elements of a task of a large tensor: long runs, for the hardware's prefetchers and the page tables.
+constexpr int64_t kLargeGrain = 262144;
+inline int64_t grain_of(int64_t n) { return n >= 8 * kLargeGrain ? kLargeGrain : kGrain; }
+
+// body(begin, end) of a piece of p, cut where a cache line begins: memory that JavaScript allocated
+// starts in the middle of one, and every vector would touch two.
+template <typename Body>
+inline void by_lines(const float* p, int64_t begin, int64_t end, const Body& body) {
+  const auto address = reinterpret_cast<uintptr_t>(p + begin);
+  const int64_t lead = static_cast<int64_t>((64 - address % 64) % 64 / sizeof(float));
+  if (lead > 0 && end - begin > 16 * lead) {
+    body(begin, begin + lead);
+    begin += lead;
+  }
+  body(begin, end);
+}
 
 inline float root(float x) { return __builtin_sqrtf(x); }
 
@@ -46,15 +63,16 @@ template <typename Tensor, typename Body>
 void over(Context& context, const Tensor* list, int64_t count, const Body& body) {
   const Workspace::Scope scope(context.workspace);
   int64_t total = 0;
-  for (int64_t i = 0; i < count; ++i) total += (list[i].n + kGrain - 1) / kGrain;
+  for (int64_t i = 0; i < count; ++i) total += (list[i].n + grain_of(list[i].n) - 1) / grain_of(list[i].n);
   auto* pieces = context.workspace.take<Piece>(total);
   auto* first = context.workspace.take<int64_t>(total + 1);
   int64_t at = 0;
   int64_t tasks = 0;
   int64_t filled = 0;
   for (int64_t i = 0; i < count; ++i) {
-    for (int64_t begin = 0; begin < list[i].n; begin += kGrain) {
-      const int64_t end = begin + kGrain < list[i].n ? begin + kGrain : list[i].n;
+    const int64_t grain = grain_of(list[i].n);
+    for (int64_t begin = 0; begin < list[i].n; begin += grain) {
+      const int64_t end = begin + grain < list[i].n ? begin + grain : list[i].n;
       if (filled == 0) first[tasks++] = at;
       pieces[at++] = {i, begin, end};
       filled += end - begin;
@@ -73,11 +91,11 @@ template <typename State>
 void sgd_piece(const SgdArgs& a, const SgdTensor& t, uint32_t seed, int64_t begin, int64_t end) {
   const auto count = static_cast<int32_t>(end - begin);
   seed += static_cast<uint32_t>(begin) * 0x9E3779B1u;
-  const bool first = t.step == 1;
+  const bool begins = t.step == 1;
   const auto lr = static_cast<float>(a.lr);
   const auto momentum = static_cast<float>(a.momentum);
-  const auto fresh = static_cast<float>(first ? 1 : 1 - a.dampening);
-  const auto kept = static_cast<float>(first ? 0 : a.momentum);
+  const auto fresh = static_cast<float>(begins ? 1 : 1 - a.dampening);
+  const auto kept = static_cast<float>(begins ? 0 : a.momentum);
   const auto decay = static_cast<float>(a.weight_decay);
   const auto sign = static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale);
   float* p = t.p + begin;
@@ -95,13 +113,21 @@ void sgd_piece(const SgdArgs& a, const SgdTensor& t, uint32_t seed, int64_t begi
   // Nesterov's g + momentum·b is cg·g + cb·b.
   const float cg = a.nesterov ? 1.0f : 0.0f;
   const float cb = a.nesterov ? momentum : 1.0f;
+  const auto ask = [&](int64_t i) {
+    __builtin_prefetch(p + i, 1);
+    __builtin_prefetch(grad + i);
+    __builtin_prefetch(buffer + i, 1);
+  };
+  in_blocks<float>(0, count, ask, [&](int64_t from, int64_t to) {
+    const auto first = static_cast<int32_t>(from), last = static_cast<int32_t>(to);
 #pragma GCC ivdep
-  for (int32_t i = 0; i < count; ++i) {
-    const float g = sign * grad[i] + decay * p[i];
-    const float b = kept * load(buffer[i]) + fresh * g;
-    store(buffer + i, b, noise(static_cast<uint32_t>(i), seed) & 0xffffu);
-    p[i] = p[i] - lr * (cg * g + cb * b);
-  }
+    for (int32_t i = first; i < last; ++i) {
+      const float g = sign * grad[i] + decay * p[i];
+      const float b = kept * load(buffer[i]) + fresh * g;
+      store(buffer + i, b, noise(static_cast<uint32_t>(i), seed) & 0xffffu);
+      p[i] = p[i] - lr * (cg * g + cb * b);
+    }
+  });
 }
 
 template <typename State, bool kAmsgrad>
@@ -126,22 +152,31 @@ void adamw_piece(const AdamWArgs& a, const AdamWTensor& t, uint32_t seed, int64_
   auto* m = static_cast<State*>(t.m) + begin;
   auto* v = static_cast<State*>(t.v) + begin;
   State* v_max = kAmsgrad ? static_cast<State*>(t.v_max) + begin : nullptr;
+  const auto ask = [&](int64_t i) {
+    __builtin_prefetch(p + i, 1);
+    __builtin_prefetch(grad + i);
+    __builtin_prefetch(m + i, 1);
+    __builtin_prefetch(v + i, 1);
+  };
+  in_blocks<float>(0, count, ask, [&](int64_t from, int64_t to) {
+    const auto first = static_cast<int32_t>(from), last = static_cast<int32_t>(to);
 #pragma GCC ivdep
-  for (int32_t i = 0; i < count; ++i) {
-    const uint32_t random = noise(static_cast<uint32_t>(i), seed);
-    const float g = sign * grad[i] + l2 * p[i];
-    const float m1 = beta1 * load(m[i]) + fresh1 * g;
-    const float v1 = beta2 * load(v[i]) + fresh2 * (g * g);
-    store(m + i, m1, random & 0xffffu);
-    store(v + i, v1, random >> 16);
-    float second = v1;
-    if constexpr (kAmsgrad) {
-      const float largest = load(v_max[i]);
-      second = largest > v1 ? largest : v1;
-      store(v_max + i, second, random >> 16);
+    for (int32_t i = first; i < last; ++i) {
+      const uint32_t random = noise(static_cast<uint32_t>(i), seed);
+      const float g = sign * grad[i] + l2 * p[i];
+      const float m1 = beta1 * load(m[i]) + fresh1 * g;
+      const float v1 = beta2 * load(v[i]) + fresh2 * (g * g);
+      store(m + i, m1, random & 0xffffu);
+      store(v + i, v1, random >> 16);
+      float second = v1;
+      if constexpr (kAmsgrad) {
+        const float largest = load(v_max[i]);
+        second = largest > v1 ? largest : v1;
+        store(v_max + i, second, random >> 16);
+      }
+      p[i] = keep * p[i] - step_size * (m1 / (root(second) * inverse_root + eps));
     }
-    p[i] = keep * p[i] - step_size * (m1 / (root(second) * inverse_root + eps));
-  }
+  });
 }
 
 template <typename State>
@@ -158,15 +193,23 @@ void lion_piece(const LionArgs& a, const LionTensor& t, uint32_t seed, int64_t b
   float* p = t.p + begin;
   const float* grad = t.g + begin;
   auto* m = static_cast<State*>(t.m) + begin;
+  const auto ask = [&](int64_t i) {
+    __builtin_prefetch(p + i, 1);
+    __builtin_prefetch(grad + i);
+    __builtin_prefetch(m + i, 1);
+  };
+  in_blocks<float>(0, count, ask, [&](int64_t from, int64_t to) {
+    const auto first = static_cast<int32_t>(from), last = static_cast<int32_t>(to);
 #pragma GCC ivdep
-  for (int32_t i = 0; i < count; ++i) {
-    const float g = scale * grad[i];
-    const float old = load(m[i]);
-    const float u = beta1 * old + fresh1 * g;
-    const float direction = u > 0.0f ? 1.0f : (u < 0.0f ? -1.0f : 0.0f);
-    store(m + i, beta2 * old + fresh2 * g, noise(static_cast<uint32_t>(i), seed) & 0xffffu);
-    p[i] = keep * p[i] - lr * direction;
-  }
+    for (int32_t i = first; i < last; ++i) {
+      const float g = scale * grad[i];
+      const float old = load(m[i]);
+      const float u = beta1 * old + fresh1 * g;
+      const float direction = u > 0.0f ? 1.0f : (u < 0.0f ? -1.0f : 0.0f);
+      store(m + i, beta2 * old + fresh2 * g, noise(static_cast<uint32_t>(i), seed) & 0xffffu);
+      p[i] = keep * p[i] - lr * direction;
+    }
+  });
 }
 
 template <typename State>
@@ -254,39 +297,45 @@ void lion_masked(Context& context, const LionArgs& a, const LionTensor* list, in
 void sgd(Context& context, const SgdArgs& a, const SgdTensor* list, int64_t count) {
   a.state == DType::bf16 ? sgd_masked<BFloat16>(context, a, list, count)
                          : sgd_masked<float>(context, a, list, count);
-  over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+  over(context, list, count, [&](int64_t i, int64_t from, int64_t to) {
     if (list[i].mask != nullptr) return;
     const uint32_t seed = seed_of(list[i].step, i);
-    a.state == DType::bf16 ? sgd_piece<BFloat16>(a, list[i], seed, begin, end)
-                           : sgd_piece<float>(a, list[i], seed, begin, end);
+    by_lines(list[i].p, from, to, [&](int64_t begin, int64_t end) {
+      a.state == DType::bf16 ? sgd_piece<BFloat16>(a, list[i], seed, begin, end)
+                             : sgd_piece<float>(a, list[i], seed, begin, end);
+    });
   });
 }
 
 void adamw(Context& context, const AdamWArgs& a, const AdamWTensor* list, int64_t count) {
   a.state == DType::bf16 ? adamw_masked<BFloat16>(context, a, list, count)
                          : adamw_masked<float>(context, a, list, count);
-  over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+  over(context, list, count, [&](int64_t i, int64_t from, int64_t to) {
     if (list[i].mask != nullptr) return;
     const uint32_t seed = seed_of(list[i].step, i);
     const bool half = a.state == DType::bf16;
-    if (list[i].v_max != nullptr) {
-      half ? adamw_piece<BFloat16, true>(a, list[i], seed, begin, end)
-           : adamw_piece<float, true>(a, list[i], seed, begin, end);
-    } else {
-      half ? adamw_piece<BFloat16, false>(a, list[i], seed, begin, end)
-           : adamw_piece<float, false>(a, list[i], seed, begin, end);
-    }
+    by_lines(list[i].p, from, to, [&](int64_t begin, int64_t end) {
+      if (list[i].v_max != nullptr) {
+        half ? adamw_piece<BFloat16, true>(a, list[i], seed, begin, end)
+             : adamw_piece<float, true>(a, list[i], seed, begin, end);
+      } else {
+        half ? adamw_piece<BFloat16, false>(a, list[i], seed, begin, end)
+             : adamw_piece<float, false>(a, list[i], seed, begin, end);
+      }
+    });
   });
 }
 
 void lion(Context& context, const LionArgs& a, const LionTensor* list, int64_t count) {
   a.state == DType::bf16 ? lion_masked<BFloat16>(context, a, list, count)
                          : lion_masked<float>(context, a, list, count);
-  over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
+  over(context, list, count, [&](int64_t i, int64_t from, int64_t to) {
     if (list[i].mask != nullptr) return;
     const uint32_t seed = seed_of(list[i].step, i);
-    a.state == DType::bf16 ? lion_piece<BFloat16>(a, list[i], seed, begin, end)
-                           : lion_piece<float>(a, list[i], seed, begin, end);
+    by_lines(list[i].p, from, to, [&](int64_t begin, int64_t end) {
+      a.state == DType::bf16 ? lion_piece<BFloat16>(a, list[i], seed, begin, end)
+                             : lion_piece<float>(a, list[i], seed, begin, end);
+    });
   });
 }
 
@@ -358,13 +407,16 @@ double squares_of(const float* g, int64_t n) {
   constexpr int kLanes = 16;
   double lanes[kLanes] = {};
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
+  in_blocks<float>(0, n / kLanes * kLanes, [g](int64_t at) { __builtin_prefetch(g + at); },
+                   [&](int64_t from, int64_t to) {
+                     for (i = from; i < to; i += kLanes) {
 #pragma GCC unroll 16
-    for (int j = 0; j < kLanes; ++j) {
-      const double x = g[i + j];
-      lanes[j] += x * x;
-    }
-  }
+                       for (int j = 0; j < kLanes; ++j) {
+                         const double x = g[i + j];
+                         lanes[j] += x * x;
+                       }
+                     }
+                   });
   for (int j = 0; i < n; ++i, ++j) {
     const double x = g[i];
     lanes[j] += x * x;
@@ -379,10 +431,13 @@ void sum_of_squares(Context& context, const GradientTensor* list, int64_t count,
   const Workspace::Scope scope(context.workspace);
   auto* first = context.workspace.take<int64_t>(count + 1);
   first[0] = 0;
-  for (int64_t i = 0; i < count; ++i) first[i + 1] = first[i] + (list[i].n + kGrain - 1) / kGrain;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t grain = grain_of(list[i].n);
+    first[i + 1] = first[i] + (list[i].n + grain - 1) / grain;
+  }
   auto* parts = context.workspace.take<double>(first[count]);
   over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
-    double& part = parts[first[i] + begin / kGrain];
+    double& part = parts[first[i] + begin / grain_of(list[i].n)];
     part = 0;
     if (list[i].mask == nullptr) {
       part = squares_of(list[i].g + begin, end - begin);
@@ -404,17 +459,25 @@ void sum_of_squares(Context& context, const GradientTensor* list, int64_t count,
 void fisher(Context& context, const FisherArgs& a) {
   const auto keep = static_cast<float>(a.keep);
   const auto fresh = static_cast<float>(a.fresh);
-  context.parallel_chunks(a.n, kGrain, [&](int64_t begin, int64_t end) {
+  context.parallel_chunks(a.n, grain_of(a.n), [&](int64_t from, int64_t to) {
     float* f = a.f;
     if (a.samples == 1) {
       const float* g = a.g;
+      by_lines(f, from, to, [&](int64_t begin, int64_t end) {
+        const auto ask = [&](int64_t i) {
+          __builtin_prefetch(f + i, 1);
+          __builtin_prefetch(g + i);
+        };
+        in_blocks<float>(begin, end, ask, [&](int64_t low, int64_t high) {
 #pragma GCC ivdep
-      for (int64_t i = begin; i < end; ++i) f[i] = keep * f[i] + fresh * (g[i] * g[i]);
+          for (int64_t i = low; i < high; ++i) f[i] = keep * f[i] + fresh * (g[i] * g[i]);
+        });
+      });
       return;
     }
     constexpr int64_t kBlock = 1024;
-    for (int64_t at = begin; at < end; at += kBlock) {
-      const int64_t n = end - at < kBlock ? end - at : kBlock;
+    for (int64_t at = from; at < to; at += kBlock) {
+      const int64_t n = to - at < kBlock ? to - at : kBlock;
       alignas(64) float sums[kBlock] = {};
       for (int64_t s = 0; s < a.samples; ++s) {
         const float* g = a.g + s * a.n + at;

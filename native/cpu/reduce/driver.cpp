@@ -151,59 +151,142 @@ void reduce_rows(Context& context, const Plan& plan, const ReduceRows<T>& rows) 
   }
 }
 
+// Each output is several runs of contiguous elements (a channel's pixels over all images): runs are cut
+// into pieces by their number alone and put together in order.
+template <typename T>
+void reduce_runs(Context& context, const Plan& plan, const ReduceRows<T>& rows) {
+  constexpr int64_t kPiece = 32768;
+  const int last = plan.reduced.rank - 1;
+  const int64_t length = plan.reduced.shape[last];
+  const int64_t runs = plan.reduced.size / length;
+  const int64_t runs_a_piece = std::max<int64_t>(1, kPiece / length);
+  const int64_t pieces = (runs + runs_a_piece - 1) / runs_a_piece;
+  const T* x = plan.in->as<const T>();
+  const Workspace::Scope scope(context.workspace);
+  auto* partial = context.workspace.take<double>(plan.kept.size * pieces);
+  const auto body = [&](int64_t task) {
+    int64_t in_at, unused;
+    plan.kept.locate(task % plan.kept.size, plan.kept.rank, in_at, unused);
+    const int64_t piece = task / plan.kept.size;
+    const int64_t end = std::min(runs, (piece + 1) * runs_a_piece);
+    double total = 0;
+    for (int64_t r = piece * runs_a_piece; r < end; ++r) {
+      int64_t run_at;
+      plan.reduced.locate(r, last, run_at, unused);
+      const double part = row_result(plan.op, rows, x + in_at + run_at, length);
+      total = r == piece * runs_a_piece ? part : combine(plan.op, total, part);
+    }
+    partial[task] = total;
+  };
+  const int64_t tasks = plan.kept.size * pieces;
+  const int64_t work = std::min(runs, runs_a_piece) * length;
+  context.parallel_chunks(tasks, std::max<int64_t>(1, kPiece / work), [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) body(task);
+  });
+  for (int64_t i = 0; i < plan.kept.size; ++i) {
+    double total = partial[i];
+    for (int64_t c = 1; c < pieces; ++c) {
+      total = combine(plan.op, total, partial[c * plan.kept.size + i]);
+    }
+    int64_t in_at, out_at;
+    plan.kept.locate(i, plan.kept.rank, in_at, out_at);
+    store(*plan.out, out_at, plan.finish(total));
+  }
+}
+
 // The innermost kept dimension is contiguous: rows are added into a tile of accumulators, which is
-// folded into float64 every 64 rows.
+// folded into float64 every 64 rows. Many rows are cut into pieces by the shape alone, which are put
+// together in order.
 template <typename T>
 void reduce_columns(Context& context, const Plan& plan, const ReduceRows<T>& rows) {
   constexpr int64_t kTile = 256;
   constexpr int64_t kFold = 64;
+  constexpr int64_t kPiece = 32768;  // elements
   const int last = plan.kept.rank - 1;
   const int64_t columns = plan.kept.shape[last];
   const int64_t tiles = (columns + kTile - 1) / kTile;
   const int64_t outer = plan.kept.size / columns;
-  const auto body = [&](int64_t task) {
-    int64_t in_at, out_at;
-    plan.kept.locate(task / tiles, last, in_at, out_at);
-    const int64_t begin = task % tiles * kTile;
-    const int64_t width = std::min(kTile, columns - begin);
-    const T* x = plan.in->as<const T>() + in_at + begin;
+  const int64_t count = plan.reduced.size;
+  const int64_t rows_a_piece =
+      std::max(kPiece / std::min(columns, kTile) / kFold * kFold, (count / 64 + kFold) / kFold * kFold);
+  const int64_t pieces = (count + rows_a_piece - 1) / rows_a_piece;
+  const bool extreme = plan.op == Reduction::max || plan.op == Reduction::min;
+  const bool dense = plan.reduced.rank == 1;  // rows at equal distances
+  const auto sum_piece = [&](const T* x, int64_t width, int64_t begin, int64_t end, double* total) {
     alignas(64) T block[kTile];
-    double total[kTile];
-    const bool extreme = plan.op == Reduction::max || plan.op == Reduction::min;
-    for (int64_t r0 = 0; r0 < plan.reduced.size; r0 += kFold) {
-      const int64_t r1 = std::min(r0 + kFold, plan.reduced.size);
+    const auto row_of = [&](int64_t r) {
+      if (dense) return x + r * plan.reduced.in[0];
+      int64_t row_at, unused;
+      plan.reduced.locate(r, plan.reduced.rank, row_at, unused);
+      return x + row_at;
+    };
+    for (int64_t r0 = begin; r0 < end; r0 += kFold) {
+      const int64_t r1 = std::min(r0 + kFold, end);
       int64_t r = r0;
       if (extreme) {
-        int64_t row_at, unused;
-        plan.reduced.locate(r++, plan.reduced.rank, row_at, unused);
-        std::memcpy(block, x + row_at, static_cast<size_t>(width) * sizeof(T));
+        std::memcpy(block, row_of(r++), static_cast<size_t>(width) * sizeof(T));
       } else {
-        std::memset(block, 0, sizeof(block));
+        std::memset(block, 0, static_cast<size_t>(width) * sizeof(T));
       }
       for (; r < r1; ++r) {
-        int64_t row_at, unused;
-        plan.reduced.locate(r, plan.reduced.rank, row_at, unused);
+        const T* row = row_of(r);
         switch (plan.op) {
-          case Reduction::sum_of_squares: rows.add_squares(block, x + row_at, width); break;
-          case Reduction::sum_of_magnitudes: rows.add_magnitudes(block, x + row_at, width); break;
-          case Reduction::max: rows.take_max(block, x + row_at, width); break;
-          case Reduction::min: rows.take_min(block, x + row_at, width); break;
-          default: rows.add(block, x + row_at, width);
+          case Reduction::sum_of_squares: rows.add_squares(block, row, width); break;
+          case Reduction::sum_of_magnitudes: rows.add_magnitudes(block, row, width); break;
+          case Reduction::max: rows.take_max(block, row, width); break;
+          case Reduction::min: rows.take_min(block, row, width); break;
+          default: rows.add(block, row, width);
         }
       }
       for (int64_t j = 0; j < width; ++j) {
-        total[j] = r0 == 0 ? static_cast<double>(block[j]) : combine(plan.op, total[j], block[j]);
+        total[j] = r0 == begin ? static_cast<double>(block[j]) : combine(plan.op, total[j], block[j]);
       }
     }
+  };
+  const auto finish = [&](int64_t strip, int64_t width, const double* total) {
+    int64_t in_at, out_at;
+    plan.kept.locate(strip / tiles, last, in_at, out_at);
+    const int64_t begin = strip % tiles * kTile;
     for (int64_t j = 0; j < width; ++j) {
       store(*plan.out, out_at + (begin + j) * plan.kept.out[last], plan.finish(total[j]));
     }
   };
-  const int64_t work = plan.kept.size * plan.reduced.size;
-  if (work < 32768) {
-    for (int64_t i = 0; i < outer * tiles; ++i) body(i);
-  } else {
-    context.parallel(outer * tiles, body);
+  const auto width_of = [&](int64_t strip) { return std::min(kTile, columns - strip % tiles * kTile); };
+  const auto source = [&](int64_t strip) {
+    int64_t in_at, out_at;
+    plan.kept.locate(strip / tiles, last, in_at, out_at);
+    return plan.in->as<const T>() + in_at + strip % tiles * kTile;
+  };
+  if (pieces == 1) {
+    const auto body = [&](int64_t strip) {
+      double total[kTile];
+      sum_piece(source(strip), width_of(strip), 0, count, total);
+      finish(strip, width_of(strip), total);
+    };
+    const int64_t work = count * std::min(columns, kTile);
+    context.parallel_chunks(outer * tiles, std::max<int64_t>(1, kPiece / work),
+                            [&](int64_t begin, int64_t end) {
+                              for (int64_t strip = begin; strip < end; ++strip) body(strip);
+                            });
+    return;
+  }
+  const Workspace::Scope scope(context.workspace);
+  auto* partial = context.workspace.take<double>(outer * tiles * pieces * kTile);
+  // The tiles of one piece of rows come one after the other: they share its pages.
+  context.parallel(outer * tiles * pieces, [&](int64_t task) {
+    const int64_t strip = task / (tiles * pieces) * tiles + task % tiles;
+    const int64_t piece = task / tiles % pieces;
+    sum_piece(source(strip), width_of(strip), piece * rows_a_piece,
+              std::min(count, (piece + 1) * rows_a_piece), partial + (strip * pieces + piece) * kTile);
+  });
+  for (int64_t strip = 0; strip < outer * tiles; ++strip) {
+    double* total = partial + strip * pieces * kTile;
+    for (int64_t piece = 1; piece < pieces; ++piece) {
+      for (int64_t j = 0; j < width_of(strip); ++j) {
+        total[j] = combine(plan.op, total[j], total[piece * kTile + j]);
+      }
+    }
+    finish(strip, width_of(strip), total);
   }
 }
 
@@ -275,6 +358,11 @@ bool reduce_fast(Context& context, const Plan& plan, const ReduceRows<T>& rows) 
   }
   if (plan.kept.rank > 0 && plan.kept.in[plan.kept.rank - 1] == 1) {
     reduce_columns(context, plan, rows);
+    return true;
+  }
+  const int last = plan.reduced.rank - 1;
+  if (plan.reduced.in[last] == 1 && plan.reduced.shape[last] >= 8) {
+    reduce_runs(context, plan, rows);
     return true;
   }
   return false;

@@ -142,6 +142,26 @@ inline float erf_f32(float x) {
   return a < 1.0f ? small : (x != x ? x : (x < 0.0f ? -large : large));
 }
 
+// The upper tail of the standard normal distribution at a = min(|x|, 12.5): q = 1 − Φ(a), as e = exp(−a²/2)
+// times a polynomial in 1/(1 + 0.305a): one exponential and one division, no cancellation, no denormals.
+struct NormalTail {
+  float a, e, q;
+};
+inline NormalTail normal_tail(float x) {
+  const float magnitude = x < 0.0f ? -x : x;
+  const float a = magnitude > 12.5f ? 12.5f : magnitude;
+  const float t = 1.0f / (1.0f + 0.305f * a);
+  const float p =
+      t * (1.216397445e-01f +
+           t * (1.224666852e-01f +
+                t * (1.034217012e-01f +
+                     t * (1.210189098e-01f +
+                          t * (-3.797148201e-02f +
+                               t * (1.857109021e-01f + t * (-1.529847015e-01f + t * 3.669828747e-02f)))))));
+  const float e = exp_f32(-0.5f * a * a);
+  return {a, e, e * p};
+}
+
 // Sine and cosine of |r| ≤ π/4.
 inline float sine_near_zero(float r) {
   const float s = r * r;

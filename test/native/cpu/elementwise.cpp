@@ -59,6 +59,29 @@ TEST("elementwise: elementary functions are near the last place") {
   });
 }
 
+TEST("elementwise: GELU and its slope against float64") {
+  const int64_t n = 40001;
+  std::vector<float> x(n), y(n), slope(n), one(n, 1.0f);
+  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<float>(-20 + 40.0 * static_cast<double>(i) / (n - 1));
+  at_every_level([&](Context& c) {
+    const auto view = [n](std::vector<float>& v) { return contiguous_view(v.data(), {n}); };
+    CHECK(c.kernels.elementwise.unary(c, {Unary::gelu, view(y), view(x)}).ok());
+    CHECK(c.kernels.elementwise.binary(c, {Binary::gelu_backward, view(slope), view(one), view(x)}).ok());
+    double worst = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const double a = x[i], phi = 0.5 * std::erfc(-a / std::sqrt(2.0));
+      const double density = std::exp(-0.5 * a * a) / std::sqrt(2 * M_PI);
+      worst = std::max(worst, std::fabs(y[i] - a * phi) / (std::fabs(a) + 1e-30));
+      worst = std::max(worst, std::fabs(slope[i] - (phi + a * density)));
+      // No cancellation in the lower tail.
+      if (a < -2 && a > -12) worst = std::max(worst, 0.05 * std::fabs(y[i] / (a * phi) - 1));
+    }
+    CHECK(worst < 4e-7);
+    CHECK(std::isinf(apply(c, Unary::gelu, INFINITY)) && apply(c, Unary::gelu, 0) == 0);
+    CHECK(std::isnan(apply(c, Unary::gelu, NAN)) && std::fabs(apply(c, Unary::gelu, -INFINITY)) < 1e-30f);
+  });
+}
+
 TEST("elementwise: special values") {
   const float inf = std::numeric_limits<float>::infinity();
   const float nan = std::numeric_limits<float>::quiet_NaN();

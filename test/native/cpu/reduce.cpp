@@ -66,6 +66,41 @@ TEST("reduce: sums over every set of axes agree with float64") {
   });
 }
 
+TEST("reduce: a channel's sum over images in several pieces, and many rows; same bits for any threads") {
+  const int64_t n = 70, channels = 3, pixels = 1031;
+  const auto x = numbers(n * channels * pixels);
+  const View in = contiguous_view(x.data(), {n, channels, pixels});
+  const auto run = [&](Context& c, uint32_t axes, std::vector<float>& got) {
+    View out = in;
+    out.data = got.data();
+    int64_t stride = 1;
+    for (int i = 2; i >= 0; --i) {
+      if ((axes >> i & 1) != 0) out.shape[i] = 1;
+      out.strides[i] = stride;
+      stride *= out.shape[i];
+    }
+    return c.kernels.reduce.reduce(c, {Reduction::sum, out, in, axes}).ok();
+  };
+  at_every_level([&](Context& c) {
+    std::vector<float> got(channels);
+    CHECK(run(c, 0b101, got));
+    for (int64_t j = 0; j < channels; ++j) {
+      double truth = 0;
+      for (int64_t i = 0; i < n; ++i) {
+        for (int64_t k = 0; k < pixels; ++k) truth += x[static_cast<size_t>((i * channels + j) * pixels + k)];
+      }
+      CHECK_NEAR(got[static_cast<size_t>(j)], truth, 1e-4);
+    }
+  });
+  for (const uint32_t axes : {0b101u, 0b011u}) {
+    CHECK(same_for_any_threads([&](Context& c) {
+      std::vector<float> got(axes == 0b101u ? channels : pixels);
+      if (!run(c, axes, got)) got.clear();
+      return got;
+    }));
+  }
+}
+
 TEST("reduce: strided input, arg reductions, NaN and empty input") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   at_every_level([=](Context& c) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "check.h"
@@ -155,6 +156,44 @@ TEST("conv: pooling and its gradients agree with the definition") {
     for (size_t i = 0; i < x.size(); ++i) {
       CHECK_NEAR(dtop[i], wanted_top[i], 1e-6);
       CHECK_NEAR(dmean[i], wanted_mean[i], 1e-6);
+    }
+  });
+}
+
+TEST("conv: max pooling two by two, with ties, NaN and odd extents") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  at_every_level([=](Context& c) {
+    for (const int64_t w : {2, 7, 28, 35, 66}) {
+      const int64_t n = 2, channels = 2, h = 5;
+      const Window window{2, 2, 2, 2, 0, 0, 1, 1};
+      const int64_t oh = 2, ow = w / 2, outputs = n * channels * oh * ow;
+      auto x = numbers<float>(n * channels * h * w, 1.7);
+      for (size_t i = 0; i < x.size(); ++i) {
+        if (i % 3 == 0) x[i] = 0.25f;
+        if (i % 17 == 4) x[i] = nan;
+      }
+      const auto dy = numbers<float>(outputs, 0.6);
+      std::vector<float> y(outputs), dx(x.size(), 7), wanted(x.size());
+      std::vector<int32_t> places(outputs);
+      const ImageArgs forward{DType::f32, n, channels, h, w, window, x.data(), y.data()};
+      const ImageArgs backward{DType::f32, n, channels, h, w, window, dy.data(), dx.data()};
+      CHECK(c.kernels.conv.max_pool(c, {forward, places.data()}).ok());
+      CHECK(c.kernels.conv.max_pool_backward(c, {backward, places.data()}).ok());
+      bool good = true;
+      for (int64_t i = 0; i < outputs; ++i) {
+        const int64_t plane = i / (oh * ow), at = i / ow % oh * 2 * w + i % ow * 2;
+        int64_t best = at;
+        for (const int64_t candidate : {at + 1, at + w, at + w + 1}) {
+          const float a = x[plane * h * w + candidate], b = x[plane * h * w + best];
+          if (b == b && (a > b || a != a)) best = candidate;
+        }
+        const float top = x[plane * h * w + best];
+        wanted[plane * h * w + best] = dy[i];
+        good = good && places[i] == best && (y[i] == top || (y[i] != y[i] && top != top));
+      }
+      CHECK(good && dx == wanted);
+      places[0] = -1;
+      CHECK(!c.kernels.conv.max_pool_backward(c, {backward, places.data()}).ok());
     }
   });
 }
