@@ -424,7 +424,9 @@ export const withoutGradient: Record<string, string> = {
   ownsMemory: memory,
   viewOf: memory,
   lif: 'its surrogate is no derivative; test/nn/features.test.ts holds it to its formula',
+  neuron: 'checks an argument',
   pair: 'checks an argument',
+  poolWindow: 'checks an argument',
   recordProduct: 'part of matmul',
   toDevice: 'checked where devices are (test/engine/devices.test.ts)',
 }
