@@ -1,13 +1,26 @@
 // Packs what users install into dist/packages/: `palimpsest` (JavaScript, types, sources; no install
-// script) and the binary of this platform as `@palimpsest/<platform>`.
+// script), the binary of this platform as `@palimpsest/<platform>`, and where `npm run build:cuda` was run
+// the CUDA plugin as `@palimpsest/<platform>-cuda`, which is installed beside them by who wants it.
+//
+//   node scripts/pack.mjs [--cuda <plugin> <folder>]    the plugin's package alone, into a folder
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const out = join(root, 'dist/packages')
+const [only, givenPlugin, givenFolder] = process.argv.slice(2)
+const cudaOnly = only === '--cuda'
+const out = cudaOnly ? givenFolder : join(root, 'dist/packages')
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const { platform, arch } = process
 const musl = platform === 'linux' && !process.report.getReport().header.glibcVersionRuntime
@@ -29,11 +42,45 @@ function pack(name, fill) {
   }
 }
 
-const write = (folder, value) =>
+function write(folder, value) {
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify(value, null, 2)}\n`)
+}
 
-rmSync(out, { recursive: true, force: true })
-mkdirSync(out, { recursive: true })
+const cuda = cudaOnly ? givenPlugin : join(root, 'build/Release/palimpsest-cuda.so')
+if (existsSync(cuda)) {
+  if (!cudaOnly) start()
+  packCuda()
+} else if (cudaOnly) {
+  throw new Error(`there is no ${cuda}`)
+} else {
+  start()
+  console.log(`${platformName}-cuda: left out, the plugin is not built (npm run build:cuda)`)
+}
+if (cudaOnly) process.exit()
+
+function start() {
+  rmSync(out, { recursive: true, force: true })
+  mkdirSync(out, { recursive: true })
+}
+
+function packCuda() {
+  const name = `${platformName}-cuda`
+  pack(name, (folder) => {
+    write(folder, {
+      name,
+      version: manifest.version,
+      description: "Palimpsest's kernels for NVIDIA GPUs; needs a driver for CUDA 13, nothing else",
+      license: manifest.license,
+      os: [platform],
+      cpu: [arch],
+      libc: ['glibc'],
+      files: ['palimpsest-cuda.so'],
+      peerDependencies: { palimpsest: manifest.version },
+    })
+    cpSync(cuda, join(folder, 'palimpsest-cuda.so'))
+    cpSync(join(root, 'LICENSE'), join(folder, 'LICENSE'))
+  })
+}
 
 pack('palimpsest', (folder) => {
   const { scripts: _, devDependencies: __, ...rest } = manifest

@@ -1,7 +1,7 @@
 // Installs the packed tarballs into an empty folder without install scripts and trains there: from ESM,
 // from require, and from strict TypeScript. Prints TAP.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -60,6 +60,7 @@ const all = readdirSync(packages).map((file) => join(packages, file))
 const main = all.filter(
   (file) => !file.includes('palimpsest-linux') && !file.includes('palimpsest-darwin'),
 )
+const base = all.filter((file) => !file.includes('-cuda-'))
 
 check('without a binary, loading throws one error that says what to do', () => {
   run('npm', 'install', '--ignore-scripts', '--omit=optional', '--no-save', ...main)
@@ -72,7 +73,7 @@ check('without a binary, loading throws one error that says what to do', () => {
     throw new Error(stderr)
 })
 check('the tarballs install without install scripts', () => {
-  run('npm', 'install', '--ignore-scripts', '--omit=optional', '--no-save', ...all)
+  run('npm', 'install', '--ignore-scripts', '--omit=optional', '--no-save', ...base)
 })
 check('training from ESM', () => run(process.execPath, 'train.mjs'))
 check('training from require', () => run(process.execPath, 'train.cjs'))
@@ -105,6 +106,35 @@ check('strict TypeScript', () => {
   )
 })
 check('the command line', () => run('npx', 'palimpsest', 'doctor'))
+
+// The CUDA package holds the stand-in for a GPU here: it is found, opened and computed on as the plugin is.
+const standIn = join(root, 'build/Release/palimpsest-testdevice.so')
+if (`${process.platform}-${process.arch}` === 'linux-x64' && existsSync(standIn)) {
+  writeFileSync(
+    join(folder, 'device.mjs'),
+    `import { devices, tensor } from 'palimpsest'
+const [, first] = devices()
+console.log(first.id, first.name, first.reason ?? tensor([1, 2]).to('cuda').add(1).toArray().join())`,
+  )
+  const device = (expected) => {
+    const seen = run(process.execPath, 'device.mjs')
+    if (!expected.test(seen)) throw new Error(seen)
+  }
+  check('without the CUDA package devices() says how to get it', () =>
+    device(/^cuda none .*npm install @palimpsest\/linux-x64-cuda/),
+  )
+  check('the CUDA package installs beside the others, and is found', () => {
+    const made = mkdtempSync(join(tmpdir(), 'palimpsest-cuda-'))
+    try {
+      run(process.execPath, join(root, 'scripts/pack.mjs'), '--cuda', standIn, made)
+      const tarball = join(made, readdirSync(made)[0])
+      run('npm', 'install', '--ignore-scripts', '--omit=optional', '--no-save', ...base, tarball)
+      device(/^cuda:0 test device 0 2,3$/m)
+    } finally {
+      rmSync(made, { recursive: true })
+    }
+  })
+}
 
 console.log(`1..${count}`)
 rmSync(folder, { recursive: true })

@@ -84,7 +84,7 @@ __device__ inline Range outputs_of(int64_t position, int64_t kernel, int64_t str
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     max_pool_kernel(const Shape s, const T* in, T* out, int32_t* indices) {
   const int64_t total = s.planes * s.oh * s.ow;
   for (int64_t i = global_thread(); i < total; i += all_threads()) {

@@ -159,7 +159,7 @@ __global__ void __launch_bounds__(kThreads) batch_kernel(const BatchNormArgs a) 
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads) batch_backward_kernel(const BatchNormBackwardArgs args) {
+__global__ void __launch_bounds__(kThreads, 2) batch_backward_kernel(const BatchNormBackwardArgs args) {
   const BatchNormArgs& a = args.forward;
   const T* x = static_cast<const T*>(a.x);
   const T* dy = static_cast<const T*>(args.dy);

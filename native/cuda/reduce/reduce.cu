@@ -354,7 +354,7 @@ Status cumulative(Context& context, const CumulativeArgs& args) {
   return launch(context, kernel, blocks_for(context, scan.kept.size, 1), kThreads, 0, scan);
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     finite_kernel(const void* in, DType dtype, const Dimensions all, int* bad) {
   bool mine = false;
   for (int64_t i = global_thread(); i < all.size; i += all_threads()) {

@@ -97,7 +97,7 @@ __device__ inline void put_bits(const Place<T>& place, int64_t i, uint32_t nibbl
 // A warp a piece; `lines` of a whole piece, fewer of a short one, rounded up or down so that all pieces
 // together have their share.
 template <typename T>
-__global__ void __launch_bounds__(kListThreads)
+__global__ void __launch_bounds__(kListThreads, 2)
     sample_kernel(const List<SelectPiece> list, int64_t first_piece, int64_t pieces, const ScoreForm form,
                   double lines, Key<T>* sample, Search* search) {
   const int lane = static_cast<int>(threadIdx.x % 32);

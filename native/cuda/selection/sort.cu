@@ -87,7 +87,7 @@ __device__ inline bool sort_pass(const Pairs<K>& from, const Pairs<K>& to, int64
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 2)
     sort_kernel(const SortRowsArgs a, Key<T>* keys, int32_t* indices) {
   const int64_t room = 2 * a.cols * static_cast<int64_t>(blockIdx.x);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
