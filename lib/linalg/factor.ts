@@ -19,8 +19,16 @@ export interface Stack {
   device: string
 }
 
-/** A float32 or float64 argument of at least two axes. */
-export function stackOf(value: ArrayLike, name: string): Stack {
+/**
+ * A float32 or float64 argument of at least two axes.
+ *
+ * @param stays whether matrices of this size stay on their device; they come to the CPU where missing
+ */
+export function stackOf(
+  value: ArrayLike,
+  name: string,
+  stays: (rows: number, cols: number) => boolean = () => false,
+): Stack {
   const x = toTensor(value, name)
   if (x.dtype !== 'float32' && x.dtype !== 'float64')
     throw new DTypeError(`'${name}' has dtype ${x.dtype}, expected float32 or float64`)
@@ -29,9 +37,11 @@ export function stackOf(value: ArrayLike, name: string): Stack {
   const leading = x.shape.slice(0, -2)
   const [rows, cols] = x.shape.slice(-2) as [number, number]
   const batch = sizeOf(leading)
-  // Factorizations run on the CPU, whose tensors go there and back at no cost.
+  // Most factorizations run on the CPU, whose tensors go there and back at no cost.
+  const there = x.detach().reshape(batch, rows, cols)
+  const streamed = there.strides[1] === 1 || there.strides[2] === 1
   return {
-    x: x.detach().to('cpu').reshape(batch, rows, cols),
+    x: streamed && stays(rows, cols) ? there : there.to('cpu'),
     leading,
     batch,
     rows,
@@ -52,7 +62,7 @@ export function squareStack(value: ArrayLike, name: string): Stack {
 
 /** An output for each matrix of a stack. */
 export const emptyLike = ({ x, batch }: Stack, rows: number, cols: number): Tensor =>
-  Tensor.empty([batch, rows, cols], x.dtype)
+  Tensor.empty([batch, rows, cols], x.dtype, x.device)
 
 type Name = 'qr' | 'cholesky' | 'solve' | 'solveTriangular' | 'eigh' | 'svd' | 'randomizedSvd'
 

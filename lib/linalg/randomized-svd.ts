@@ -52,7 +52,11 @@ function prepare(a: ArrayLike, rank: number, options: RandomizedSvdOptions): Pre
     tolerance = 0,
     method = 'power',
   } = checkOptions(options)
-  const stack = stackOf(a, 'a')
+  // As takes_device_matrices in native/ops/device_svd.cpp decides.
+  const stack = stackOf(a, 'a', (rows, cols) => {
+    const width = Math.ceil((Math.min(rank, rows, cols) + oversamples) / 16) * 16
+    return method === 'power' && tolerance === 0 && width <= 96 && width < Math.min(rows, cols)
+  })
   const { rows, cols, leading } = stack
   checkInteger(rank, 'rank', 1)
   checkInteger(oversamples, 'oversamples', 0, 2 ** 31)
@@ -112,7 +116,8 @@ function prepare(a: ArrayLike, rank: number, options: RandomizedSvdOptions): Pre
  * lies. Expected error in the spectral norm (their corollary 10.10): at most
  * (1 + √(r/(p − 1)) + e√(r + p)/p · √(min(m, n) − r))^(1/(2q + 1)) times σ_{r+1}, with p oversamples
  * and q iterations. Signs are fixed as svd fixes them; the same bits for any number of threads. No
- * gradient.
+ * gradient. On another device a panel of up to 96 columns stays there with a; wider ones, an adaptive
+ * rank and other methods go by way of the CPU.
  *
  * @param a […, m, n], float32 or float64, any strides; leading axes are a batch
  * @param rank how many; min(m, n) where it is more. A panel as wide as a gives the exact decomposition.

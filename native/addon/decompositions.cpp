@@ -48,7 +48,7 @@ bool is(const View& view, const View& like, int64_t rows, int64_t cols) {
 template <typename One>
 Status each(Context& context, const View& view, const One& one) {
   const int64_t batch = batch_of(view);
-  if (batch > 1 && view.shape[1] * view.shape[2] <= kSmallMatrix) {
+  if (batch > 1 && context.access == nullptr && view.shape[1] * view.shape[2] <= kSmallMatrix) {
     std::vector<Status> results(static_cast<size_t>(batch));
     context.parallel(batch, [&](int64_t i) {
       Context own(context.kernels, Workspace::local(), 1);

@@ -12,4 +12,10 @@ Status Context::read_bytes(void* to, const void* from, size_t bytes) const {
   return {};
 }
 
+Status Context::write_bytes(void* to, const void* from, size_t bytes) const {
+  if (access != nullptr) return access->upload(to, from, bytes);
+  std::memcpy(to, from, bytes);
+  return {};
+}
+
 }  // namespace palimpsest

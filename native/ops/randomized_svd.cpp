@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "ops/device_svd.h"
 #include "ops/reduction.h"
 #include "ops/triangular.h"
 #include "palimpsest/ops/decompositions.h"
@@ -454,6 +455,7 @@ Status randomized_svd(Context& context, const RandomizedSvdArgs& args, int64_t& 
   if (args.rank < 1 || args.oversamples < 0 || args.power_iterations < 0) {
     return {Code::argument, "randomizedSvd: 'rank' must be positive, the other counts not negative"};
   }
+  if (context.access != nullptr) return randomized_svd_on_device(context, args, found);
   return PALIMPSEST_BY_DTYPE(args.a.dtype, randomized_of)(context, args, found);
 }
 

@@ -13,10 +13,11 @@ namespace palimpsest {
 
 struct KernelTable;
 
-// How operations look at single numbers that lie in a device's memory.
+// How operations reach numbers that lie in a device's memory.
 class DeviceAccess {
  public:
   virtual Status download(void* to, const void* from, size_t bytes) = 0;
+  virtual Status upload(void* to, const void* from, size_t bytes) = 0;
 
  protected:
   ~DeviceAccess() = default;
@@ -46,6 +47,8 @@ class Context {
     return read_bytes(&to, from, sizeof(T));
   }
   Status read_bytes(void* to, const void* from, size_t bytes) const;
+  // The other way, for small matrices that were worked out on the host.
+  Status write_bytes(void* to, const void* from, size_t bytes) const;
 
   // Runs task(0) … task(tasks - 1) on the threads this caller may use. How work is cut into tasks
   // must depend on the problem alone, never on the number of threads.

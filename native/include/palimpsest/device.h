@@ -73,7 +73,7 @@ class Device : public std::enable_shared_from_this<Device>, private DeviceAccess
   const std::string& id() const { return id_; }  // "cuda:0"
   DeviceMemory& memory() { return memory_; }
 
-  Status upload(void* to, const void* from, size_t bytes);
+  Status upload(void* to, const void* from, size_t bytes) override;
   Status download(void* to, const void* from, size_t bytes) override;
   Status copy(void* to, const void* from, size_t bytes);
   Status synchronize();

@@ -35,4 +35,8 @@ struct RandomizedSvdArgs {
 // svd fixes them. A narrow panel's width that passes min(m, n) means the exact decomposition, cut off.
 Status randomized_svd(Context& context, const RandomizedSvdArgs& args, int64_t& found);
 
+// Whether randomized_svd takes matrices on another device as they are: the power method with a rank that
+// is given, a narrow panel and a unit stride.
+bool takes_device_matrices(const RandomizedSvdArgs& args);
+
 }  // namespace palimpsest
