@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "levels.h"
+#include "numbers.h"
 
 using namespace palimpsest;
 
@@ -19,13 +20,6 @@ struct Result {
   std::vector<T> out, lse, dq, dk, dv;
   bool operator==(const Result&) const = default;
 };
-
-template <typename T>
-std::vector<T> numbers(int64_t n, double frequency) {
-  std::vector<T> x(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<T>(std::sin(double(i) * frequency + 0.3) * 1.5);
-  return x;
-}
 
 // [batch, time, heads, width] memory seen as [batch, heads, time, width].
 template <typename T>
@@ -46,9 +40,9 @@ std::vector<uint8_t> make_mask(const Problem& p) {
 template <typename T>
 Result<T> run(Context& c, const Problem& p) {
   const int64_t bh = p.batch * p.heads;
-  auto q = numbers<T>(bh * p.queries * p.width, 1.7), k = numbers<T>(bh * p.keys * p.width, 0.9);
-  auto v = numbers<T>(bh * p.keys * p.value_width, 0.4);
-  auto dout = numbers<T>(bh * p.queries * p.value_width, 2.3);
+  auto q = numbers<T>(bh * p.queries * p.width, 1.7, 1.5), k = numbers<T>(bh * p.keys * p.width, 0.9, 1.5);
+  auto v = numbers<T>(bh * p.keys * p.value_width, 0.4, 1.5);
+  auto dout = numbers<T>(bh * p.queries * p.value_width, 2.3, 1.5);
   auto mask = make_mask(p);
   Result<T> r{std::vector<T>(dout.size()), std::vector<T>(bh * p.queries), std::vector<T>(q.size()),
               std::vector<T>(k.size()), std::vector<T>(v.size())};
@@ -78,9 +72,9 @@ Result<T> run(Context& c, const Problem& p) {
 // The definition with the whole matrix of scores.
 Result<double> reference(const Problem& p) {
   const int64_t bh = p.batch * p.heads;
-  const auto q = numbers<double>(bh * p.queries * p.width, 1.7), k = numbers<double>(bh * p.keys * p.width, 0.9);
-  const auto v = numbers<double>(bh * p.keys * p.value_width, 0.4);
-  const auto dout = numbers<double>(bh * p.queries * p.value_width, 2.3);
+  const auto q = numbers<double>(bh * p.queries * p.width, 1.7, 1.5), k = numbers<double>(bh * p.keys * p.width, 0.9, 1.5);
+  const auto v = numbers<double>(bh * p.keys * p.value_width, 0.4, 1.5);
+  const auto dout = numbers<double>(bh * p.queries * p.value_width, 2.3, 1.5);
   const auto mask = make_mask(p);
   Result<double> r{std::vector<double>(dout.size()), {}, std::vector<double>(q.size()),
                    std::vector<double>(k.size()), std::vector<double>(v.size())};
@@ -120,13 +114,6 @@ Result<double> reference(const Problem& p) {
     }
   }
   return r;
-}
-
-template <typename T>
-double difference(const std::vector<T>& a, const std::vector<double>& b) {
-  double error = 0;
-  for (size_t i = 0; i < b.size(); ++i) error = std::max(error, std::fabs(double(a[i]) - b[i]));
-  return error;
 }
 
 const Problem kProblems[] = {

@@ -4,26 +4,12 @@
 
 #include "check.h"
 #include "levels.h"
+#include "numbers.h"
+#include "ops/factor.h"
 
 using namespace palimpsest;
 
 namespace {
-
-template <typename T>
-const DenseKernels<T>& kernels(const Context& c) {
-  if constexpr (sizeof(T) == 4) {
-    return c.kernels.dense32;
-  } else {
-    return c.kernels.dense64;
-  }
-}
-
-template <typename T>
-std::vector<T> numbers(int64_t n, double seed) {
-  std::vector<T> x(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) x[size_t(i)] = T(std::sin(double(i) * 1.3 + seed * 7.7));
-  return x;
-}
 
 template <typename T>
 constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
@@ -31,14 +17,14 @@ constexpr double kTolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
 template <typename T>
 void check_vectors(Context& c, int64_t rows, int64_t cols) {
   const int64_t stride = cols + 3;
-  const auto a = numbers<T>(rows * stride, 1);
-  const auto x = numbers<T>(cols, 2);
-  const auto z = numbers<T>(rows, 3);
-  auto y = numbers<T>(rows, 4);
-  auto w = numbers<T>(cols, 5);
+  const auto a = seeded<T>(rows * stride, 1);
+  const auto x = seeded<T>(cols, 2);
+  const auto z = seeded<T>(rows, 3);
+  auto y = seeded<T>(rows, 4);
+  auto w = seeded<T>(cols, 5);
   auto reflected = a;
   const auto y0 = y, w0 = w;
-  const auto& k = kernels<T>(c);
+  const auto& k = dense_kernels<T>(c);
   k.matvec(c, a.data(), stride, rows, cols, x.data(), T(0.5), T(2), y.data());
   k.matvec_transposed(c, a.data(), stride, rows, cols, z.data(), T(-1), T(1), w.data());
   k.reflect(c, reflected.data(), stride, rows, cols, x.data(), T(0.25));
@@ -62,11 +48,11 @@ void check_vectors(Context& c, int64_t rows, int64_t cols) {
 template <typename T>
 void check_lu(Context& c, int64_t rows, int64_t cols) {
   const int64_t stride = cols + 1;
-  const auto a = numbers<T>(rows * stride, 6);
+  const auto a = seeded<T>(rows * stride, 6);
   auto f = a;
   std::vector<int64_t> pivots(static_cast<size_t>(cols));
   int64_t failed = 0;
-  kernels<T>(c).lu_panel(f.data(), stride, rows, cols, pivots.data(), failed);
+  dense_kernels<T>(c).lu_panel(f.data(), stride, rows, cols, pivots.data(), failed);
   CHECK(failed == -1);
   auto p = a;
   for (int64_t j = 0; j < cols && j < rows; ++j) {
@@ -85,14 +71,14 @@ void check_lu(Context& c, int64_t rows, int64_t cols) {
     }
   }
   std::vector<T> zero(static_cast<size_t>(rows * stride), T(0));
-  kernels<T>(c).lu_panel(zero.data(), stride, rows, cols, pivots.data(), failed);
+  dense_kernels<T>(c).lu_panel(zero.data(), stride, rows, cols, pivots.data(), failed);
   CHECK(failed == 0);
 }
 
 template <typename T>
 void check_triangles(Context& c, int64_t n) {
   const int64_t stride = n + 2;
-  auto l = numbers<T>(n * stride, 7);
+  auto l = seeded<T>(n * stride, 7);
   for (int64_t i = 0; i < n; ++i) l[size_t(i * stride + i)] += T(8);
   // Cholesky of l·lᵀ (lower part) gives l back.
   std::vector<T> g(static_cast<size_t>(n * stride), T(-3));
@@ -104,7 +90,7 @@ void check_triangles(Context& c, int64_t n) {
     }
   }
   int64_t failed = 0;
-  kernels<T>(c).cholesky_block(g.data(), stride, n, failed);
+  dense_kernels<T>(c).cholesky_block(g.data(), stride, n, failed);
   CHECK(failed == -1);
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < n; ++j) {
@@ -112,14 +98,14 @@ void check_triangles(Context& c, int64_t n) {
     }
   }
   g[0] = T(-1);
-  kernels<T>(c).cholesky_block(g.data(), stride, n, failed);
+  dense_kernels<T>(c).cholesky_block(g.data(), stride, n, failed);
   CHECK(failed == 0);
 
   const int64_t k = 70;
   for (bool transposed : {false, true}) {
     for (bool lower : {false, true}) {
       for (bool unit : {false, true}) {
-        const auto x = numbers<T>(n * k, 8);
+        const auto x = seeded<T>(n * k, 8);
         Matrix triangle = {l.data(), dtype_of<T>, n, n, stride, 1, 0};
         if (transposed) triangle = triangle.transposed();
         std::vector<T> b(static_cast<size_t>(n * k));
@@ -142,7 +128,7 @@ void check_triangles(Context& c, int64_t n) {
         }
         const Matrix right = transposed ? Matrix{b.data(), dtype_of<T>, n, k, 1, n, 0}
                                         : Matrix{b.data(), dtype_of<T>, n, k, k, 1, 0};
-        kernels<T>(c).solve_block(c, triangle, lower, unit, right);
+        dense_kernels<T>(c).solve_block(c, triangle, lower, unit, right);
         for (int64_t i = 0; i < n; ++i) {
           for (int64_t q = 0; q < k; ++q) {
             CHECK_NEAR(b[size_t(transposed ? q * n + i : i * k + q)], x[size_t(i * k + q)], 10 * kTolerance<T>);
@@ -183,8 +169,8 @@ TEST("dense: Cholesky blocks and small triangles") {
 }
 
 TEST("dense: the same bits for any number of threads") {
-  const auto a = numbers<float>(700 * 900, 1);
-  const auto x = numbers<float>(900, 2);
+  const auto a = seeded<float>(700 * 900, 1);
+  const auto x = seeded<float>(900, 2);
   CHECK(same_for_any_threads([&](Context& c) {
     std::vector<float> y(700), w(900);
     auto r = a;

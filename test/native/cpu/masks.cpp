@@ -5,22 +5,11 @@
 
 #include "check.h"
 #include "levels.h"
+#include "numbers.h"
 
 using namespace palimpsest;
 
 namespace {
-
-std::vector<uint64_t> made(int64_t n, uint64_t seed, int density = 50) {
-  std::vector<uint64_t> words(static_cast<size_t>(mask_words(n)));
-  uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
-  for (int64_t i = 0; i < n; ++i) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    if (static_cast<int>((state >> 33) % 100) < density) words[i / 64] |= uint64_t{1} << (i % 64);
-  }
-  return words;
-}
-
-bool bit(const std::vector<uint64_t>& words, int64_t i) { return ((words[i / 64] >> (i % 64)) & 1) != 0; }
 
 float wave(int64_t i) { return static_cast<float>(std::sin(static_cast<double>(i) * 2.3) * 3); }
 
@@ -31,7 +20,7 @@ constexpr int64_t kSizes[] = {1, 63, 64, 65, 1000, 70001};
 TEST("masks: algebra and counting, bits beyond the end stay off") {
   at_every_level([](Context& c) {
     for (int64_t n : kSizes) {
-      const auto a = made(n, 1), b = made(n, 2);
+      const auto a = random_mask(n, 1), b = random_mask(n, 2);
       for (int op = 0; op < 5; ++op) {
         std::vector<uint64_t> out(a.size(), ~uint64_t{0});
         CHECK(c.kernels.masks
@@ -57,7 +46,7 @@ TEST("masks: pack, unpack and apply in every type") {
   at_every_level([](Context& c) {
     const auto run = [&]<typename T>(T, auto value) {
       for (int64_t n : kSizes) {
-        auto mask = made(n, 3);
+        auto mask = random_mask(n, 3);
         std::vector<T> x(n), y(n);
         for (int64_t i = 0; i < n; ++i) x[i] = value(bit(mask, i) ? 1.0f + static_cast<float>(i % 3) : 0.0f);
         std::vector<uint64_t> packed(mask.size(), 77);
@@ -81,7 +70,7 @@ TEST("masks: pack, unpack and apply in every type") {
     run(int32_t{}, [](float v) { return static_cast<int32_t>(v); });
     run(uint8_t{}, [](float v) { return static_cast<uint8_t>(v); });
     for (int64_t n : kSizes) {
-      auto mask = made(n, 4);
+      auto mask = random_mask(n, 4);
       std::vector<uint8_t> y(n, 9);
       CHECK(c.kernels.masks.unpack(c, {DType::boolean, n, mask.data(), nullptr, y.data()}).ok());
       bool same = true;
@@ -155,7 +144,7 @@ TEST("masks: compact vectors come and go, and are carried to another mask") {
   at_every_level([](Context& c) {
     for (int64_t n : kSizes) {
       for (int density : {0, 3, 40, 100}) {
-        const auto mask = made(n, 5, density), next = made(n, 6, density);
+        const auto mask = random_mask(n, 5, density), next = random_mask(n, 6, density);
         std::vector<float> dense(n), back(n, -1), compact, after, expected;
         for (int64_t i = 0; i < n; ++i) dense[i] = wave(i);
         std::vector<float> truth;

@@ -4,17 +4,11 @@
 
 #include "check.h"
 #include "levels.h"
+#include "numbers.h"
 
 using namespace palimpsest;
 
 namespace {
-
-template <typename T>
-std::vector<T> numbers(int64_t n, double frequency, double scale = 2) {
-  std::vector<T> x(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<T>(std::sin(double(i) * frequency + 0.3) * scale);
-  return x;
-}
 
 template <typename T>
 struct Rows {
@@ -36,8 +30,8 @@ Rows<T> run_rows(Context& c, int64_t rows, int64_t n, bool centered, const std::
 
 template <typename T>
 void check_rows(Context& c, int64_t rows, int64_t n, bool centered, double tolerance) {
-  const auto x = numbers<T>(rows * n, 1.7), dy = numbers<T>(rows * n, 0.9);
-  const auto w = numbers<T>(n, 0.4), b = numbers<T>(n, 2.1);
+  const auto x = numbers<T>(rows * n, 1.7, 2), dy = numbers<T>(rows * n, 0.9, 2);
+  const auto w = numbers<T>(n, 0.4, 2), b = numbers<T>(n, 2.1, 2);
   const Rows<T> r = run_rows(c, rows, n, centered, x, w, b, dy);
   std::vector<double> dw(n), db(n);
   for (int64_t i = 0; i < rows; ++i) {
@@ -74,8 +68,8 @@ struct Batch {
 template <typename T>
 Batch<T> run_batch(Context& c, int64_t n, int64_t channels, int64_t inner, bool batch) {
   const auto size = n * channels * inner;
-  const auto x = numbers<T>(size, 1.7), dy = numbers<T>(size, 0.9), w = numbers<T>(channels, 0.4),
-             b = numbers<T>(channels, 2.1);
+  const auto x = numbers<T>(size, 1.7, 2), dy = numbers<T>(size, 0.9, 2), w = numbers<T>(channels, 0.4, 2),
+             b = numbers<T>(channels, 2.1, 2);
   Batch<T> r{std::vector<T>(size), std::vector<T>(channels), std::vector<T>(channels),
              std::vector<T>(size), std::vector<T>(channels), std::vector<T>(channels)};
   for (int64_t j = 0; j < channels; ++j) {
@@ -92,8 +86,8 @@ Batch<T> run_batch(Context& c, int64_t n, int64_t channels, int64_t inner, bool 
 template <typename T>
 void check_batch(Context& c, int64_t n, int64_t channels, int64_t inner, bool batch, double tolerance) {
   const auto size = n * channels * inner;
-  const auto x = numbers<T>(size, 1.7), dy = numbers<T>(size, 0.9), w = numbers<T>(channels, 0.4),
-             b = numbers<T>(channels, 2.1);
+  const auto x = numbers<T>(size, 1.7, 2), dy = numbers<T>(size, 0.9, 2), w = numbers<T>(channels, 0.4, 2),
+             b = numbers<T>(channels, 2.1, 2);
   const Batch<T> r = run_batch<T>(c, n, channels, inner, batch);
   const double count = double(n * inner);
   for (int64_t k = 0; k < channels; ++k) {
@@ -156,8 +150,8 @@ TEST("norm: batch norm agrees with float64") {
 
 TEST("norm: the same bits for any number of threads") {
   CHECK(same_for_any_threads([](Context& c) {
-    return run_rows<float>(c, 300, 130, true, numbers<float>(300 * 130, 1.7), numbers<float>(130, 0.4),
-                           numbers<float>(130, 2.1), numbers<float>(300 * 130, 0.9));
+    return run_rows<float>(c, 300, 130, true, numbers<float>(300 * 130, 1.7, 2), numbers<float>(130, 0.4, 2),
+                           numbers<float>(130, 2.1, 2), numbers<float>(300 * 130, 0.9, 2));
   }));
   CHECK(same_for_any_threads([](Context& c) { return run_batch<float>(c, 33, 70, 1, true); }));
   CHECK(same_for_any_threads([](Context& c) { return run_batch<float>(c, 9, 17, 25, true); }));

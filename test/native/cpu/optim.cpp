@@ -5,21 +5,45 @@
 
 #include "check.h"
 #include "levels.h"
+#include "numbers.h"
 
 using namespace palimpsest;
 
 namespace {
 
-std::vector<float> wave(int64_t n, double shift) {
-  std::vector<float> x(n);
-  for (int64_t i = 0; i < n; ++i) {
-    x[i] = static_cast<float>(std::sin(static_cast<double>(i) * 1.3 + shift));
-  }
-  return x;
-}
+std::vector<float> wave(int64_t n, double phase) { return numbers<float>(n, 1.3, 1, 0, phase); }
 
 // Sizes around vector widths and the task size; several in one call.
 const std::vector<int64_t> kSizes = {0, 1, 17, 1000, 32768, 70001};
+
+// A masked tensor with compact states, for one step of any optimizer.
+struct Masked {
+  int64_t n;
+  std::vector<uint64_t> mask;
+  std::vector<int64_t> on;
+  std::vector<float> p0, g, m0, v0, p, m, v;
+
+  Masked(int64_t size, int density)
+      : n(size), mask(random_mask(n, 7, density)), p0(wave(n, 1)), g(wave(n, 2)), p(p0) {
+    for (int64_t i = 0; i < n; ++i) {
+      if (bit(mask, i)) on.push_back(i);
+    }
+    m = m0 = wave(static_cast<int64_t>(on.size()), 3);
+    v0 = wave(static_cast<int64_t>(on.size()), 4);
+    for (float& x : v0) x = std::fabs(x);
+    v = v0;
+  }
+
+  // Whether what is off has its bits still.
+  bool rest_stays() const {
+    for (int64_t i = 0; i < n; ++i) {
+      if (!bit(mask, i) && p[size_t(i)] != p0[size_t(i)]) return false;
+    }
+    return true;
+  }
+};
+
+const int kDensities[] = {0, 3, 50, 100};
 
 }  // namespace
 
@@ -189,6 +213,172 @@ TEST("optim: the same bits for any number of threads, with bfloat16 state too") 
         c.kernels.optim.adamw(c, args, list.data(), static_cast<int64_t>(list.size()));
       }
       for (const auto& x : p) all.insert(all.end(), x.begin(), x.end());
+    }
+    return all;
+  }));
+}
+
+TEST("optim: a masked AdamW steps what is on, with compact state in either type, and nothing else") {
+  at_every_level([](Context& c) {
+    for (int64_t n : kSizes) {
+      for (int density : kDensities) {
+        Masked x(n, density);
+        AdamWTensor one{n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), nullptr, 2, x.mask.data()};
+        AdamWArgs args{DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, 0.25, true, false};
+        c.kernels.optim.adamw(c, args, &one, 1);
+        CHECK(x.rest_stays());
+        std::vector<BFloat16> m16, v16;
+        for (size_t k = 0; k < x.on.size(); ++k) {
+          const size_t i = size_t(x.on[k]);
+          const double grad = 0.25 * x.g[i];
+          const double m = 0.9 * x.m0[k] + 0.1 * grad, v = 0.99 * x.v0[k] + 0.01 * grad * grad;
+          const double step = 0.1 / (1 - 0.81) * m / (std::sqrt(v / (1 - 0.9801)) + 1e-3);
+          CHECK_NEAR(x.p[i], x.p0[i] * 0.95 - step, 2e-6 * (1 + std::fabs(step)));
+          CHECK_NEAR(x.m[k], m, 1e-6);
+          CHECK_NEAR(x.v[k], v, 1e-6);
+          m16.push_back(to_bf16(x.m0[k]));
+          v16.push_back(to_bf16(x.v0[k]));
+        }
+        const auto m0 = m16, v0 = v16;
+        x.p = x.p0;
+        one.m = m16.data();
+        one.v = v16.data();
+        args.state = DType::bf16;
+        c.kernels.optim.adamw(c, args, &one, 1);
+        CHECK(x.rest_stays());
+        for (size_t k = 0; k < x.on.size(); ++k) {
+          const size_t i = size_t(x.on[k]);
+          const double grad = 0.25 * x.g[i];
+          const double m = 0.9 * to_float(m0[k]) + 0.1 * grad;
+          const double v = 0.99 * to_float(v0[k]) + 0.01 * grad * grad;
+          const double step = 0.1 / (1 - 0.81) * m / (std::sqrt(v / (1 - 0.9801)) + 1e-3);
+          CHECK_NEAR(x.p[i], x.p0[i] * 0.95 - step, 2e-6 * (1 + std::fabs(step)));
+          // Rounded to one of the two neighbours.
+          CHECK_NEAR(to_float(m16[k]), m, std::fabs(m) / 128 + 1e-7);
+          CHECK_NEAR(to_float(v16[k]), v, v / 128 + 1e-7);
+        }
+      }
+    }
+  });
+}
+
+TEST("optim: masked SGD and Lion against float64") {
+  at_every_level([](Context& c) {
+    for (int64_t n : kSizes) {
+      for (int density : kDensities) {
+        for (bool nesterov : {false, true}) {
+          Masked x(n, density);
+          const SgdTensor one{n, x.p.data(), x.g.data(), x.m.data(), 2, x.mask.data()};
+          c.kernels.optim.sgd(c, {DType::f32, 0.1, 0.9, 0.3, 0.2, 0.5, nesterov, false}, &one, 1);
+          CHECK(x.rest_stays());
+          for (size_t k = 0; k < x.on.size(); ++k) {
+            const size_t i = size_t(x.on[k]);
+            const double grad = 0.5 * x.g[i] + 0.2 * x.p0[i], buffer = 0.9 * x.m0[k] + 0.7 * grad;
+            CHECK_NEAR(x.m[k], buffer, 1e-6);
+            CHECK_NEAR(x.p[i], x.p0[i] - 0.1 * (nesterov ? grad + 0.9 * buffer : buffer), 1e-6);
+          }
+        }
+        Masked plain(n, density);
+        const SgdTensor without{n, plain.p.data(), plain.g.data(), nullptr, 1, plain.mask.data()};
+        c.kernels.optim.sgd(c, {DType::f32, 0.1, 0, 0, 0.2, 1, false, false}, &without, 1);
+        CHECK(plain.rest_stays());
+        for (int64_t i : plain.on) {
+          CHECK_NEAR(plain.p[size_t(i)], 0.98 * plain.p0[size_t(i)] - 0.1 * plain.g[size_t(i)], 1e-6);
+        }
+        Masked x(n, density);
+        const LionTensor one{n, x.p.data(), x.g.data(), x.m.data(), 1, x.mask.data()};
+        c.kernels.optim.lion(c, {DType::f32, 0.1, 0.9, 0.99, 0.2, 1}, &one, 1);
+        CHECK(x.rest_stays());
+        for (size_t k = 0; k < x.on.size(); ++k) {
+          const size_t i = size_t(x.on[k]);
+          const double u = 0.9 * x.m0[k] + 0.1 * x.g[i];
+          if (std::fabs(u) > 1e-6) CHECK_NEAR(x.p[i], 0.98 * x.p0[i] - (u > 0 ? 0.1 : -0.1), 1e-6);
+          CHECK_NEAR(x.m[k], 0.99 * x.m0[k] + 0.01 * x.g[i], 1e-6);
+        }
+      }
+    }
+  });
+}
+
+TEST("optim: sums of squares under a mask are those of what is on") {
+  at_every_level([](Context& c) {
+    for (int64_t n : kSizes) {
+      for (int density : kDensities) {
+        Masked x(n, density);
+        double sum = 0, found = -1;
+        for (int64_t i : x.on) sum += double(x.g[size_t(i)]) * x.g[size_t(i)];
+        // What is off may be anything.
+        for (int64_t i = 0; i < n; ++i) {
+          if (!bit(x.mask, i)) x.g[size_t(i)] = std::numeric_limits<float>::quiet_NaN();
+        }
+        const GradientTensor one{n, x.g.data(), x.mask.data()};
+        c.kernels.optim.sum_of_squares(c, &one, 1, &found);
+        CHECK_NEAR(found, sum, 1e-12 * (1 + sum));
+      }
+    }
+  });
+}
+
+TEST("optim: the Fisher average of one gradient and of many against float64") {
+  at_every_level([](Context& c) {
+    for (int64_t n : kSizes) {
+      for (int64_t samples : {1, 2, 9}) {
+        auto f = wave(n, 1);
+        for (float& x : f) x = std::fabs(x);
+        const auto f0 = f, g = wave(n * samples, 2);
+        c.kernels.optim.fisher(c, {n, samples, g.data(), f.data(), 0.75, 0.25 / double(samples)});
+        for (int64_t i = 0; i < n; ++i) {
+          double sum = 0;
+          for (int64_t s = 0; s < samples; ++s) sum += double(g[size_t(s * n + i)]) * g[size_t(s * n + i)];
+          CHECK_NEAR(f[size_t(i)], 0.75 * f0[size_t(i)] + 0.25 / double(samples) * sum, 1e-6);
+        }
+      }
+    }
+  });
+}
+
+TEST("optim: NorMuon's factors of neurons against float64") {
+  at_every_level([](Context& c) {
+    for (double norm : {0.0, 5.0}) {
+      const int64_t neurons = 37, inputs = 11;
+      auto squares = wave(neurons, 1), second = wave(neurons, 2);
+      for (auto* list : {&squares, &second}) {
+        for (float& x : *list) x = std::fabs(x);
+      }
+      const auto v0 = second;
+      std::vector<float> factors(neurons);
+      CHECK(c.kernels.optim
+                .neuron_factors(c, {neurons, inputs, squares.data(), second.data(), factors.data(), 0.9,
+                                    1e-8, norm})
+                .ok());
+      double before = 0, after = 0, check = 0;
+      std::vector<double> truth;
+      for (int64_t i = 0; i < neurons; ++i) {
+        const double v = 0.9 * v0[size_t(i)] + 0.1 * squares[size_t(i)] / inputs;
+        CHECK_NEAR(second[size_t(i)], v, 1e-6);
+        truth.push_back(1 / (std::sqrt(v) + 1e-8));
+        before += squares[size_t(i)];
+        after += squares[size_t(i)] * truth.back() * truth.back();
+      }
+      const double scale = (norm > 0 ? norm : std::sqrt(before)) / std::sqrt(after);
+      for (int64_t i = 0; i < neurons; ++i) {
+        CHECK_NEAR(factors[size_t(i)], scale * truth[size_t(i)], 1e-5 * scale * truth[size_t(i)]);
+        check += squares[size_t(i)] * double(factors[size_t(i)]) * factors[size_t(i)];
+      }
+      CHECK_NEAR(std::sqrt(check), norm > 0 ? norm : std::sqrt(before), 1e-4);
+    }
+  });
+}
+
+TEST("optim: masked steps and Fisher have the same bits for any number of threads") {
+  CHECK(same_for_any_threads([](Context& c) {
+    std::vector<float> all;
+    for (int density : {3, 50}) {
+      Masked x(70001, density);
+      const AdamWTensor one{x.n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), nullptr, 2, x.mask.data()};
+      c.kernels.optim.adamw(c, {DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, 0.25, true, false}, &one, 1);
+      c.kernels.optim.fisher(c, {x.n / 7, 7, x.g.data(), x.p0.data(), 0.5, 0.1});
+      for (const auto* list : {&x.p, &x.m, &x.v, &x.p0}) all.insert(all.end(), list->begin(), list->end());
     }
     return all;
   }));

@@ -4,36 +4,22 @@
 
 #include "check.h"
 #include "levels.h"
+#include "numbers.h"
+#include "ops/factor.h"
 
 using namespace palimpsest;
 
 namespace {
 
 template <typename T>
-const PanelKernels<T>& kernels(const Context& c) {
-  if constexpr (sizeof(T) == 4) {
-    return c.kernels.panel32;
-  } else {
-    return c.kernels.panel64;
-  }
-}
-
-template <typename T>
-std::vector<T> numbers(int64_t n, double seed) {
-  std::vector<T> x(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) x[size_t(i)] = T(std::sin(double(i) * 1.3 + seed * 7.7));
-  return x;
-}
-
-template <typename T>
 void check_panel(Context& c, int64_t rows, int64_t cols, int64_t width) {
   const double tolerance = sizeof(T) == 4 ? 3e-5 : 1e-12;
   const int64_t stride = cols + 5;
-  const auto a = numbers<T>(rows * stride, 1);
-  const auto p = numbers<T>(cols * width, 2);
-  const auto q = numbers<T>(rows * width, 3);
+  const auto a = seeded<T>(rows * stride, 1);
+  const auto p = seeded<T>(cols * width, 2);
+  const auto q = seeded<T>(rows * width, 3);
   std::vector<T> y(static_cast<size_t>(rows * width), T(9)), z(static_cast<size_t>(cols * width), T(9));
-  const auto& k = kernels<T>(c);
+  const auto& k = panel_kernels<T>(c);
   k.multiply(c, a.data(), stride, rows, cols, p.data(), width, y.data());
   k.multiply_transposed(c, a.data(), stride, rows, cols, q.data(), width, z.data());
   std::vector<double> expected(static_cast<size_t>(std::max(rows, cols) * width), 0);
@@ -57,7 +43,7 @@ void check_panel(Context& c, int64_t rows, int64_t cols, int64_t width) {
 
   std::vector<double> g(static_cast<size_t>(width * width));
   k.gram(c, q.data(), rows, width, g.data());
-  const auto w = numbers<T>(width * width, 4);
+  const auto w = seeded<T>(width * width, 4);
   auto turned = q;
   k.transform(c, turned.data(), rows, width, w.data());
   for (int64_t i = 0; i < width; ++i) {
@@ -93,8 +79,8 @@ TEST("panel: products, Gram matrix and transform against double loops") {
 }
 
 TEST("panel: the same bits for any number of threads, rows in parts") {
-  const auto a = numbers<float>(4099 * 70, 1);
-  const auto q = numbers<float>(4099 * 32, 2);
+  const auto a = seeded<float>(4099 * 70, 1);
+  const auto q = seeded<float>(4099 * 32, 2);
   CHECK(same_for_any_threads([&](Context& c) {
     std::vector<float> y(4099 * 32), z(70 * 32);
     std::vector<double> g(32 * 32);

@@ -4,17 +4,11 @@
 
 #include "check.h"
 #include "levels.h"
+#include "numbers.h"
 
 using namespace palimpsest;
 
 namespace {
-
-template <typename T>
-std::vector<T> numbers(int64_t n, double frequency, double scale = 1, double shift = 0) {
-  std::vector<T> x(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<T>(std::sin(double(i) * frequency + 0.3) * scale + shift);
-  return x;
-}
 
 struct Sizes {
   int64_t batch, time, channels, states;
@@ -87,13 +81,6 @@ Scan<double> scan_reference(const Sizes& s) {
     }
   }
   return r;
-}
-
-template <typename T>
-double difference(const std::vector<T>& a, const std::vector<double>& b) {
-  double error = 0;
-  for (size_t i = 0; i < b.size(); ++i) error = std::max(error, std::fabs(double(a[i]) - b[i]));
-  return error;
 }
 
 template <typename T>

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "levels.h"
+#include "numbers.h"
 #include "palimpsest/ops/conv.h"
 
 using namespace palimpsest;
@@ -15,13 +16,6 @@ struct Problem {
   int64_t n, c, h, w, o, groups;
   Window window;
 };
-
-template <typename T>
-std::vector<T> numbers(int64_t n, double frequency) {
-  std::vector<T> x(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; ++i) x[i] = static_cast<T>(std::sin(double(i) * frequency + 0.3));
-  return x;
-}
 
 template <typename T>
 struct Result {
@@ -75,13 +69,6 @@ Result<double> reference(const Problem& p) {
     }
   }
   return r;
-}
-
-template <typename T>
-double difference(const std::vector<T>& a, const std::vector<double>& b) {
-  double error = 0;
-  for (size_t i = 0; i < b.size(); ++i) error = std::max(error, std::fabs(double(a[i]) - b[i]));
-  return error;
 }
 
 // kernel, stride, padding, dilation, each vertical and horizontal
