@@ -58,8 +58,7 @@ inline void multiply_group(const T* a, int64_t stride, int64_t depth, const T* p
   for (int64_t k0 = 0; k0 < depth; k0 += kStep) {
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) __builtin_prefetch(next + r * stride + k0, 0, 2);
-    const int64_t end = smaller(depth, k0 + kStep);
-    for (int64_t k = k0; k < end; ++k) {
+    const auto column = [&](int64_t k) __attribute__((always_inline)) {
       V panel[W];
 #pragma GCC unroll 16
       for (int w = 0; w < W; ++w) panel[w] = V::load(p + k * width + w * V::width);
@@ -69,6 +68,12 @@ inline void multiply_group(const T* a, int64_t stride, int64_t depth, const T* p
 #pragma GCC unroll 16
         for (int w = 0; w < W; ++w) sums[r][w] = fma(factor, panel[w], sums[r][w]);
       }
+    };
+    if (k0 + kStep <= depth) {
+#pragma GCC unroll 4
+      for (int64_t k = 0; k < kStep; ++k) column(k0 + k);
+    } else {
+      for (int64_t k = k0; k < depth; ++k) column(k);
     }
   }
 #pragma GCC unroll 16
