@@ -1,9 +1,17 @@
 /** Parameter-selective mean teacher: adapting a model online to changing inputs, without labels. */
 
-import { checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
+import {
+  checkFunction,
+  checkInstance,
+  checkInteger,
+  checkIterable,
+  checkNumber,
+  checkOptions,
+  wrong,
+} from '../engine/check.js'
 import { DiagonalFisher } from '../masks/fisher.js'
 import type { Mask } from '../masks/mask.js'
-import type { Module } from '../nn/module.js'
+import { Module } from '../nn/module.js'
 import { SGD } from '../optim/sgd.js'
 import { binaryInto } from '../tensor/elementwise.js'
 import { noGrad, scope, type Tensor, where } from '../tensor/index.js'
@@ -89,8 +97,10 @@ export class Psmt {
       confidence: checkNumber(options.confidence ?? 0.92, 'confidence', 0, 1),
       ...(augment && { augment }),
     }
+    checkInstance(model, Module, 'model')
+    checkFunction(newModel, 'newModel')
     const copyOf = () => {
-      const copy = newModel()
+      const copy = checkInstance(newModel(), Module, 'newModel()')
       copy.loadStateDict(model.stateDict())
       return copy.eval()
     }
@@ -103,6 +113,7 @@ export class Psmt {
   /** Measures the source's Fisher information on batches of its inputs, by its own predictions. */
   measureSource(batches: Iterable<Tensor>): void {
     const { source } = this
+    checkIterable(batches, 'batches')
     function* predicted() {
       for (const inputs of batches) {
         const targets = noGrad(() => source.call(inputs))

@@ -11,7 +11,7 @@
  * Data are made when they are asked for, so a stream of a hundred tasks needs the memory of one.
  */
 
-import { type Dataset, subset } from '../data/dataset.js'
+import { checkDataset, type Dataset, subset } from '../data/dataset.js'
 import { rotateImages } from '../data/rotate.js'
 import { checkChoice, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
@@ -251,10 +251,8 @@ export function limited(
 }
 
 /** Throws unless the values are a dataset with at least one example. */
-export function checkDataset(data: Dataset, name: string): Dataset {
-  if (!(data?.inputs instanceof Float32Array) || !(data.labels instanceof Int32Array)) {
-    wrong(name, 'a Dataset: { inputs: Float32Array, labels: Int32Array, shape }', data)
-  }
-  if (data.labels.length === 0) throw new ArgumentError(`'${name}' holds no example`)
+export function checkExamples(data: Dataset, name: string): Dataset {
+  if (checkDataset(data, name).labels.length === 0)
+    throw new ArgumentError(`'${name}' holds no example`)
   return data
 }

@@ -25,7 +25,7 @@ import {
   type TrainingHead,
 } from './context.js'
 import { type AccuracyMatrix, type Metrics, metricsOf } from './metrics.js'
-import { checkDataset, type Experience, type Scenario } from './scenario.js'
+import { checkExamples, type Experience, type Scenario } from './scenario.js'
 import { bytesIn, loadState, type StateValue, saveState } from './state.js'
 import type { Strategy, TaskDataset } from './strategy.js'
 
@@ -287,7 +287,7 @@ export class Trainer {
 
   #data(experience: Experience): TaskDataset {
     const name = `scenario.experiences[${experience.index}].train()`
-    let data: TaskDataset = checkDataset(experience.train(), name)
+    let data: TaskDataset = checkExamples(experience.train(), name)
     this.#each((s) => {
       if (s.data) data = s.data(this.context, data)
     })
@@ -351,7 +351,7 @@ export class Trainer {
     const kept = this.#tests.get(experience.index)
     if (kept) return kept
     const name = `scenario.experiences[${experience.index}].test()`
-    const data = checkDataset(experience.test(), name)
+    const data = checkExamples(experience.test(), name)
     const { byteLength } = data.inputs
     if (this.#testBytes + byteLength <= keptTestBytes) {
       this.#testBytes += byteLength

@@ -2,7 +2,7 @@
 
 import { checkChoice, checkInteger } from '../engine/check.js'
 import { Generator } from '../random/generator.js'
-import type { Dataset } from './dataset.js'
+import { checkDataset, type Dataset } from './dataset.js'
 import { extents, rotateImages } from './rotate.js'
 
 export const corruptions = ['noise', 'blur', 'contrast', 'rotation', 'pixelation'] as const
@@ -29,7 +29,9 @@ const blocks = [2, 3, 4, 5, 6]
  * @param seed of the noise; 0 by default
  */
 export function corrupt(data: Dataset, kind: Corruption, severity = 3, seed = 0): Dataset {
+  checkDataset(data)
   checkChoice(kind, 'kind', corruptions)
+  checkInteger(seed, 'seed', 0)
   const level = checkInteger(severity, 'severity', 1, 5) - 1
   if (kind === 'rotation') return rotateImages(data, angles[level] as number)
   const [height, width] = extents(data.shape)

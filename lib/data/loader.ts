@@ -2,7 +2,7 @@
 
 import { checkInteger, requireOptions, wrong } from '../engine/check.js'
 import { Generator } from '../random/generator.js'
-import { type Batch, batchOf, type Dataset } from './dataset.js'
+import { type Batch, batchOf, checkDataset, type Dataset } from './dataset.js'
 
 /** Examples that can be had by number: what a DataLoader goes through. */
 export interface Examples<B> {
@@ -67,7 +67,8 @@ export class DataLoader<B = Batch> {
     if (typeof data !== 'object' || data === null || !('labels' in data || 'batch' in data)) {
       wrong('data', 'a Dataset, or { length, batch(indices) }', data)
     }
-    this.#examples = 'batch' in data ? data : (ofDataset(data) as unknown as Examples<B>)
+    this.#examples =
+      'batch' in data ? data : (ofDataset(checkDataset(data)) as unknown as Examples<B>)
     const {
       batchSize,
       shuffle = false,

@@ -1,9 +1,10 @@
 /** Turning images about their middle. */
 
+import { checkFinite } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { scope, Tensor } from '../tensor/index.js'
 import { gather } from '../tensor/indexing.js'
-import type { Dataset } from './dataset.js'
+import { checkDataset, type Dataset } from './dataset.js'
 
 /** Height and width of images given as [h, w], [1, h, w] or a flat square. */
 export function extents(shape: readonly number[]): [height: number, width: number] {
@@ -22,7 +23,8 @@ export function extents(shape: readonly number[]): [height: number, width: numbe
  * outside has the smallest value of the set, the background.
  */
 export function rotateImages(data: Dataset, degrees: number): Dataset {
-  const [height, width] = extents(data.shape)
+  checkFinite(degrees, 'degrees')
+  const [height, width] = extents(checkDataset(data).shape)
   const size = height * width
   const cos = Math.cos((degrees * Math.PI) / 180)
   const sin = Math.sin((degrees * Math.PI) / 180)

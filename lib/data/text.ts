@@ -63,6 +63,7 @@ export class TokenWindows implements Examples<Batch> {
   /** Inputs and targets, both int32 [n, context]. */
   batch(indices: Int32Array): Batch {
     const { tokens, context } = this
+    if (!(indices instanceof Int32Array)) wrong('indices', 'an Int32Array', indices)
     const inputs = new Int32Array(indices.length * context)
     const targets = new Int32Array(indices.length * context)
     indices.forEach((index, i) => {

@@ -1,6 +1,6 @@
 /** Text as numbers: characters, or byte pairs learned from a text (Gage 1994; Sennrich et al. 2016). */
 
-import { checkInteger, wrong } from '../engine/check.js'
+import { checkInteger, checkIntegers, wrong } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 
 /** Between text and tokens. */
@@ -14,6 +14,11 @@ export interface Tokenizer {
 const checkText = (text: unknown): string =>
   typeof text === 'string' ? text : wrong('text', 'a string', text)
 
+const checkTokens = (tokens: ArrayLike<number>): ArrayLike<number> =>
+  typeof tokens === 'object' && tokens !== null
+    ? tokens
+    : wrong('tokens', 'a list of tokens', tokens)
+
 /** One token a character (Unicode code point) of the text that it was made from, in their order. */
 export class CharTokenizer implements Tokenizer {
   readonly characters: readonly string[]
@@ -21,7 +26,7 @@ export class CharTokenizer implements Tokenizer {
 
   /** @param text or the characters themselves: those that occur are the vocabulary */
   constructor(text: string | readonly string[]) {
-    const all = typeof text === 'string' ? text : text.map(checkText).join('')
+    const all = Array.isArray(text) ? text.map(checkText).join('') : checkText(text)
     this.characters = [...new Set(all)].sort((a, b) => (a < b ? -1 : 1))
     this.#numbers = new Map(this.characters.map((c, i) => [c, i]))
   }
@@ -35,14 +40,16 @@ export class CharTokenizer implements Tokenizer {
     return Int32Array.from([...checkText(text)], (c) => {
       const number = this.#numbers.get(c)
       if (number === undefined) {
-        throw new ArgumentError(`the character ${JSON.stringify(c)} is not in the vocabulary`)
+        throw new ArgumentError(
+          `'text' has the character ${JSON.stringify(c)}, which is not in the vocabulary`,
+        )
       }
       return number
     })
   }
 
   decode(tokens: ArrayLike<number>): string {
-    return Array.from(tokens, (t) => {
+    return Array.from(checkTokens(tokens), (t) => {
       checkInteger(t, 'tokens', 0, this.vocabulary - 1)
       return this.characters[t] as string
     }).join('')
@@ -66,7 +73,8 @@ export class BytePairTokenizer implements Tokenizer {
   constructor(merges: readonly (readonly [number, number])[]) {
     if (!Array.isArray(merges)) wrong('merges', 'a list of pairs', merges)
     this.#bytes = Array.from({ length: 256 }, (_, i) => Uint8Array.of(i))
-    merges.forEach(([a, b], i) => {
+    merges.forEach((pair, i) => {
+      const [a, b] = checkIntegers(pair, `merges[${i}]`, 2) as [number, number]
       for (const token of [a, b]) checkInteger(token, `merges[${i}]`, 0, 255 + i)
       this.#ranks.set(key(a, b), i)
       this.#bytes.push(
@@ -166,7 +174,7 @@ export class BytePairTokenizer implements Tokenizer {
 
   /** Bytes that are no UTF-8 become U+FFFD. */
   decode(tokens: ArrayLike<number>): string {
-    const parts = Array.from(tokens, (t) => {
+    const parts = Array.from(checkTokens(tokens), (t) => {
       checkInteger(t, 'tokens', 0, this.vocabulary - 1)
       return this.#bytes[t] as Uint8Array
     })

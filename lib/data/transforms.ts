@@ -4,7 +4,8 @@ import { pad, reshape, slice, sub } from '../autograd/ops/index.js'
 import { checkInteger, checkNumber } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { Generator } from '../random/generator.js'
-import { shownShape } from '../tensor/shape.js'
+import { toTensor } from '../tensor/interop.js'
+import { checkShape, shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Batch } from './dataset.js'
 import type { Transform } from './loader.js'
@@ -22,7 +23,10 @@ function sides(x: Tensor): [height: number, width: number] {
 /** A transform of the inputs alone. */
 const onInputs =
   (change: (x: Tensor, generator: Generator) => Tensor): Transform<Batch> =>
-  (batch, generator) => ({ ...batch, inputs: change(batch.inputs, generator) })
+  (batch, generator) => ({
+    ...batch,
+    inputs: change(toTensor(batch?.inputs, 'batch.inputs'), generator),
+  })
 
 /** (x − mean)/deviation. */
 export function normalize(mean: number, deviation: number): Transform<Batch> {
@@ -32,12 +36,15 @@ export function normalize(mean: number, deviation: number): Transform<Batch> {
 }
 
 /** The inputs in another shape of as many elements: [1, 28, 28] for a conv net, say. */
-export const shaped = (...shape: number[]): Transform<Batch> =>
-  onInputs((x) => reshape(x, [x.shape[0] as number, ...shape]))
+export function shaped(...shape: number[]): Transform<Batch> {
+  checkShape(shape)
+  return onInputs((x) => reshape(x, [x.shape[0] as number, ...shape]))
+}
 
 /** Moves every image by up to `most` pixels each way; what enters has `value`. */
 export function randomShift(most: number, value = 0): Transform<Batch> {
   checkInteger(most, 'most', 0)
+  checkNumber(value, 'value')
   return onInputs((x, generator) => {
     const [h, w] = sides(x)
     const n = x.shape[0] as number

@@ -88,6 +88,12 @@ export function requireOptions<T extends object>(options: T, name = 'options'): 
     : checkOptions(options, name)
 }
 
+/** Something to go through with for … of. */
+export function checkIterable(value: unknown, name: string): void {
+  const iterator = (value as Iterable<unknown> | null | undefined)?.[Symbol.iterator]
+  if (typeof iterator !== 'function') wrong(name, 'something iterable', value)
+}
+
 /** The path of a file. */
 export function checkPath(value: unknown, name = 'path'): string {
   if (typeof value !== 'string' || value === '') return wrong(name, 'a path', value)

@@ -2,7 +2,17 @@
 
 import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { DisposedError } from '../engine/errors.js'
+import { ArgumentError, DisposedError } from '../engine/errors.js'
+
+/** What a call of the file system gives; where it fails, the ArgumentError of the path that was given. */
+export function reached<T>(path: string, name: string, call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    const { message } = error as Error
+    throw new ArgumentError(`'${name}' ${path} cannot be opened: ${message}`, { cause: error })
+  }
+}
 
 let counter = 0
 
@@ -15,7 +25,7 @@ export class AtomicFile {
   constructor(path: string) {
     this.#path = path
     this.#temporary = join(dirname(path), `.${basename(path)}.${process.pid}-${++counter}.tmp`)
-    this.#file = openSync(this.#temporary, 'wx')
+    this.#file = reached(path, 'path', () => openSync(this.#temporary, 'wx'))
   }
 
   /** Writes bytes at a position. */

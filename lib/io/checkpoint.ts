@@ -1,6 +1,6 @@
 /** The whole state of a training in one file: models, optimizers, schedules, generators, data positions. */
 
-import { wrong } from '../engine/check.js'
+import { requireOptions, wrong } from '../engine/check.js'
 import { ArgumentError, FormatError } from '../engine/errors.js'
 import { copyState, loadState, type StateValue, saveState } from './state.js'
 
@@ -59,6 +59,7 @@ export function loadCheckpoint(
   path: string,
   parts: Readonly<Record<string, Stateful | readonly Stateful[]>> = {},
 ): Record<string, StateValue> {
+  requireOptions(parts, 'parts')
   const file = loadState(path) as Record<string, StateValue> | null
   const saved = file?.['stateful'] as Record<string, readonly StateValue[]> | undefined
   const plain = file?.['plain'] as Record<string, StateValue> | undefined

@@ -1,6 +1,6 @@
 /** Writes safetensors files, tensor by tensor: the file is there whole or not at all. */
 
-import { checkInteger, wrong } from '../engine/check.js'
+import { checkInteger, checkOptions, checkPath, requireOptions, wrong } from '../engine/check.js'
 import { ArgumentError, DisposedError, DTypeError, ShapeError } from '../engine/errors.js'
 import { bytesOf, type DType, dtypeCodes } from '../tensor/dtype.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
@@ -51,12 +51,14 @@ export class SafetensorsWriter {
     announced: Readonly<Record<string, Announced>>,
     metadata: Readonly<Record<string, string>> = {},
   ) {
-    if (typeof path !== 'string' || path === '') wrong('path', 'a path', path)
+    checkPath(path)
+    checkOptions(metadata, 'metadata')
     if (typeof announced !== 'object' || announced === null) {
       wrong('announced', 'an object of shapes and dtypes', announced)
     }
     this.path = path
-    const list = Object.entries(announced).map(([name, { shape, dtype = 'float32' }]) => {
+    const list = Object.entries(announced).map(([name, given]) => {
+      const { shape, dtype = 'float32' } = requireOptions(given, `announced.${name}`)
       if (name === '__metadata__') {
         throw new ArgumentError("a tensor must not be named '__metadata__'")
       }
@@ -98,7 +100,7 @@ export class SafetensorsWriter {
   write(name: string, value: ArrayLike, start?: number): void {
     if (!this.#open) throw new DisposedError(`${this.path}: writing has ended`)
     const place = this.#places.get(name)
-    if (!place) throw new ArgumentError(`the tensor '${name}' was not announced`)
+    if (!place) throw new ArgumentError(`'name': the tensor '${String(name)}' was not announced`)
     const x = toTensor(value, name)
     const { shape, dtype } = place
     if (x.dtype !== dtype) {
@@ -177,7 +179,7 @@ export function saveSafetensors(
   tensors: Readonly<Record<string, ArrayLike>>,
   metadata: Readonly<Record<string, string>> = {},
 ): void {
-  const list = Object.entries(tensors).map(
+  const list = Object.entries(requireOptions(tensors, 'tensors')).map(
     ([name, value]) => [name, toTensor(value, name)] as const,
   )
   // Reading the storage finds disposed tensors before a file is made.

@@ -1,18 +1,18 @@
 /** Reads safetensors files, tensor by tensor. */
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
-import { checkInteger, checkOptions, checkPath } from '../engine/check.js'
+import { checkInteger, checkOptions, checkPath, wrong } from '../engine/check.js'
 import {
   ArgumentError,
   DisposedError,
   DTypeError,
   FormatError,
-  PalimpsestError,
   ShapeError,
 } from '../engine/errors.js'
 import { native } from '../engine/native.js'
 import { arrayTypes, type DType } from '../tensor/dtype.js'
 import { Tensor } from '../tensor/tensor.js'
+import { reached } from './atomic.js'
 import { convertForeign } from './foreign.js'
 import {
   type Entry,
@@ -41,17 +41,6 @@ export interface OpenOptions {
   map?: boolean
 }
 
-/** Opens a file for reading. */
-function openFile(path: string): number {
-  try {
-    return openSync(checkPath(path), 'r')
-  } catch (error) {
-    if (error instanceof PalimpsestError) throw error
-    const { message } = error as Error
-    throw new ArgumentError(`'path' cannot be opened: ${message}`, { cause: error })
-  }
-}
-
 /** An open file: its header is in memory, its tensors are read when they are asked for. */
 export class SafetensorsFile {
   readonly #header: Header
@@ -66,7 +55,8 @@ export class SafetensorsFile {
     options: OpenOptions = {},
   ) {
     const { map = false } = checkOptions(options)
-    const file = openFile(path)
+    checkPath(path)
+    const file = reached(path, 'path', () => openSync(path, 'r'))
     try {
       const { size } = fstatSync(file)
       const prefix = new Uint8Array(8)
@@ -100,7 +90,7 @@ export class SafetensorsFile {
 
   #entry(name: string): Entry {
     const entry = this.#header.entries.get(name)
-    if (!entry) throw new ArgumentError(`${this.path} holds no tensor '${name}'`)
+    if (!entry) throw new ArgumentError(`'name': ${this.path} holds no tensor '${String(name)}'`)
     return entry
   }
 
@@ -175,6 +165,7 @@ function sliceOf(name: string, entry: Entry, rows: readonly [number, number]) {
   const { shape, begin, end } = entry
   const [extent, ...rest] = shape
   if (extent === undefined) throw new ShapeError(`'${name}' is a scalar and has no rows`)
+  if (!Array.isArray(rows) || rows.length !== 2) wrong('rows', 'a pair [begin, end]', rows)
   const first = checkInteger(rows[0], 'rows', 0, extent)
   const last = checkInteger(rows[1], 'rows', first, extent)
   const width = extent === 0 ? 0 : (end - begin) / extent

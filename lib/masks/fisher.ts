@@ -2,18 +2,25 @@
 
 import { type LossesOf, samplesTogether, summedSquares } from '../autograd/per-sample.js'
 import { begin, number, views } from '../engine/call.js'
-import { checkChoice, checkNumber, checkOptions, wrong } from '../engine/check.js'
+import {
+  checkChoice,
+  checkInstance,
+  checkIterable,
+  checkNumber,
+  checkOptions,
+  wrong,
+} from '../engine/check.js'
 import { ArgumentError, NumericalError, ShapeError } from '../engine/errors.js'
 import { native } from '../engine/native.js'
 import { crossEntropy } from '../nn/losses.js'
-import type { Module } from '../nn/module.js'
-import { defaultGenerator, type Generator } from '../random/index.js'
+import { Module } from '../nn/module.js'
+import { checkGenerator, defaultGenerator, type Generator } from '../random/index.js'
 import { zeros, zerosLike } from '../tensor/create.js'
 import { binaryInto } from '../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { allFinite } from '../tensor/reduce.js'
 import { scope } from '../tensor/scope.js'
-import { type Shape, sameShape, shownShape } from '../tensor/shape.js'
+import { checkShape, type Shape, sameShape, shownShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Mask } from './mask.js'
 import { type TopKOptions, topK } from './select.js'
@@ -63,7 +70,7 @@ export class DiagonalFisher {
       decay === undefined ? null : checkNumber(decay, 'decay', 0, 1 - Number.EPSILON / 2)
     this.values = like.map((x, i) => {
       const own = Array.isArray(x) ? null : toTensor(x, `like[${i}]`)
-      const zero = zeros(own?.shape ?? (x as number[]))
+      const zero = zeros(own?.shape ?? checkShape(x, `like[${i}]`))
       return (own ? zero.to(own.device) : zero).keep()
     })
   }
@@ -133,6 +140,7 @@ export class DiagonalFisher {
 
   /** The online Fisher of EWC (Schwarz et al., arXiv 1805.06370): F ← γ·F + F of the next task. */
   extend(next: DiagonalFisher, gamma: number): void {
+    checkInstance(next, DiagonalFisher, 'next')
     checkNumber(gamma, 'gamma', 0, 1)
     next.values.forEach((x, i) => {
       const mine = this.values[i]
@@ -159,6 +167,7 @@ export class DiagonalFisher {
    */
   belowQuantile(q: number, scopeOf: 'tensor' | 'global' = 'global'): Mask[] {
     checkNumber(q, 'q', 0, 1)
+    checkChoice(scopeOf, 'scopeOf', ['tensor', 'global'])
     const of = (list: readonly Tensor[]) => {
       const k = Math.floor(q * list.reduce((n, x) => n + x.size, 0))
       return topK(list, { k, largest: false, scope: 'global' })
@@ -175,24 +184,25 @@ export class DiagonalFisher {
     batches: Iterable<{ inputs: Tensor; targets: Tensor }>,
     options: EstimateOptions = {},
   ): this {
-    const {
-      labels = 'given',
-      perSample = false,
-      generator = defaultGenerator(),
-    } = checkOptions(options)
+    const { labels = 'given', perSample = false } = checkOptions(options)
+    const generator = checkGenerator(options.generator)
+    checkInstance(model, Module, 'model')
+    checkIterable(batches, 'batches')
     checkChoice(labels, 'labels', ['given', 'sampled'])
     const parameters = model.parameters()
     if (parameters.length !== this.values.length) {
       throw new ArgumentError(
-        `the model has ${parameters.length} parameters, this Fisher ${this.values.length}`,
+        `'model' has ${parameters.length} parameters, this Fisher ${this.values.length}`,
       )
     }
     const { training } = model
     let together: number | null = null
     model.eval()
     try {
-      for (const { inputs, targets } of batches) {
+      for (const batch of batches) {
         scope(() => {
+          const inputs = toTensor(batch?.inputs, 'batches: inputs')
+          const targets = toTensor(batch?.targets, 'batches: targets')
           const sampled = (logits: Tensor) => sampleLabels(logits, generator)
           if (perSample) {
             const n = inputs.shape[0] as number
@@ -223,7 +233,8 @@ export class DiagonalFisher {
 }
 
 /** A class a row, drawn from softmax(logits): the largest of logits plus Gumbel noise. */
-export function sampleLabels(logits: ArrayLike, generator: Generator = defaultGenerator()): Tensor {
+export function sampleLabels(logits: ArrayLike, generator = defaultGenerator()): Tensor {
+  checkGenerator(generator)
   const x = toTensor(logits, 'logits').detach()
   if (x.rank !== 2)
     throw new ShapeError(`'logits' has shape ${shownShape(x.shape)}, expected [n, classes]`)

@@ -1,7 +1,7 @@
 /** Packed masks: one bit an entry. */
 
 import { begin, flatView, number, view } from '../engine/call.js'
-import { wrong } from '../engine/check.js'
+import { checkInstance, checkInteger, requireOptions, wrong } from '../engine/check.js'
 import { ArgumentError, FormatError, ShapeError } from '../engine/errors.js'
 import { type DeviceBuffer, type NativeBuffer, native } from '../engine/native.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
@@ -114,7 +114,7 @@ export class Mask {
 
   /** Whether an entry, counted in row-major order, is on. */
   at(index: number): boolean {
-    if (!(index >= 0 && index < this.size)) wrong('index', `an entry below ${this.size}`, index)
+    checkInteger(index, 'index', 0, this.size - 1)
     return (((this.bits[Math.floor(index / 8)] as number) >> (index % 8)) & 1) === 1
   }
 
@@ -135,8 +135,8 @@ export class Mask {
   }
 
   #combine(op: keyof typeof logic, other: Mask | null): Mask {
+    if (op !== 'not') checkInstance(other, Mask, 'mask')
     if (other !== null) {
-      if (!(other instanceof Mask)) wrong('mask', 'a Mask', other)
       this.#sameShape(other.shape)
     }
     const out = new Mask(this.shape)
@@ -177,11 +177,8 @@ export class Mask {
 
   /** Whether shapes and bits are the same. */
   equals(other: Mask): boolean {
-    return (
-      other instanceof Mask &&
-      sameShape(other.shape, this.shape) &&
-      Buffer.compare(this.bits, other.bits) === 0
-    )
+    checkInstance(other, Mask, 'mask')
+    return sameShape(other.shape, this.shape) && Buffer.compare(this.bits, other.bits) === 0
   }
 
   /** A tensor of 0 and 1: bool by default. */
@@ -253,6 +250,7 @@ export function packMasks(masks: Readonly<Record<string, Mask>>): {
   tensors: Record<string, Tensor>
   metadata: Record<string, string>
 } {
+  requireOptions(masks, 'masks')
   const tensors: Record<string, Tensor> = {}
   const metadata: Record<string, string> = {}
   for (const [name, mask] of Object.entries(masks)) {
@@ -272,6 +270,8 @@ export function unpackMasks(
   tensors: Readonly<Record<string, Tensor>>,
   metadata: Readonly<Record<string, string>>,
 ): Record<string, Mask> {
+  requireOptions(tensors, 'tensors')
+  requireOptions(metadata, 'metadata')
   const masks: Record<string, Mask> = {}
   for (const [key, text] of Object.entries(metadata)) {
     if (!key.startsWith('mask:')) continue

@@ -12,9 +12,12 @@
  * tensor, and λ_T comes in at the end: memory does not grow with the number of models.
  */
 
-import { checkNumber, checkOptions } from '../engine/check.js'
+import { checkFunction, checkNumber, checkOptions } from '../engine/check.js'
+import { ShapeError } from '../engine/errors.js'
 import { svd } from '../linalg/index.js'
 import { scope, type Tensor } from '../tensor/index.js'
+import { type ArrayLike, checkFloating, toTensor } from '../tensor/interop.js'
+import { sameShape, shownShape } from '../tensor/shape.js'
 import type { MergeMethod } from './stream.js'
 
 /** Options of opcm. */
@@ -36,7 +39,15 @@ const linearWeights = (name: string, shape: readonly number[]): boolean =>
  *
  * With full bases U·Uᵀ = 1, so that Δ' = Δ_t − U·(mask ∘ UᵀΔ_tV)·Vᵀ needs the thin ones alone.
  */
-export function projectedTask(merged: Tensor, task: Tensor, alpha: number): Tensor {
+export function projectedTask(before: ArrayLike, next: ArrayLike, alpha: number): Tensor {
+  const merged = checkFloating(toTensor(before, 'merged'), 'merged')
+  const task = checkFloating(toTensor(next, 'task'), 'task')
+  if (merged.rank !== 2 || !sameShape(merged.shape, task.shape)) {
+    throw new ShapeError(
+      `'merged' and 'task' have shapes ${shownShape(merged.shape)} and ${shownShape(task.shape)}, expected two matrices of one shape`,
+    )
+  }
+  checkNumber(alpha, 'alpha', 0, 1)
   return scope(() => {
     const { u, s, vt } = svd(merged)
     const values = Array.from(s.data)
@@ -62,6 +73,7 @@ export function projectedTask(merged: Tensor, task: Tensor, alpha: number): Tens
 export function opcm(options: OpcmOptions = {}): MergeMethod {
   const { alpha = 0.5, linear = linearWeights } = checkOptions(options)
   checkNumber(alpha, 'alpha', 0, 1)
+  checkFunction(linear, 'linear')
   return {
     name: 'opcm',
     needsBase: true,

@@ -5,7 +5,7 @@
  */
 
 import { existsSync, unlinkSync } from 'node:fs'
-import { requireOptions } from '../engine/check.js'
+import { checkFunction, checkInstance, checkPath, requireOptions, wrong } from '../engine/check.js'
 import { AbortError, ArgumentError, FormatError, ShapeError } from '../engine/errors.js'
 import {
   type Announced,
@@ -177,7 +177,15 @@ class Checkpoints implements Sources {
  */
 export function mergeCheckpoints(options: MergeOptions): MergeResult {
   const { models, base, out, method, progress, signal } = requireOptions(options)
-  if (models.length === 0) throw new ArgumentError("expected at least one checkpoint for 'models'")
+  if (!Array.isArray(models) || models.length === 0) {
+    wrong('models', 'a list of at least one checkpoint', models)
+  }
+  for (const [i, path] of models.entries()) checkPath(path, `models[${i}]`)
+  if (base !== undefined) checkPath(base, 'base')
+  checkPath(out, 'out')
+  if (typeof method?.piece !== 'function') wrong('method', 'a MergeMethod', method)
+  if (progress !== undefined) checkFunction(progress, 'progress')
+  if (signal !== undefined) checkInstance(signal, AbortSignal, 'signal')
   if (method.needsBase && base === undefined)
     throw new ArgumentError(`the method '${method.name}' needs a base checkpoint`)
   if ([...models, base].includes(out))

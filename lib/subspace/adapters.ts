@@ -4,10 +4,21 @@
  * the method's own: one file each (lora.ts, pissa.ts).
  */
 
-import { checkInteger, checkNumber, wrong } from '../engine/check.js'
+import {
+  checkFinite,
+  checkFunction,
+  checkInstance,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  requireOptions,
+  wrong,
+} from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import { Conv2d, Linear, Module, parameter } from '../nn/index.js'
 import { noGrad, scope, type Tensor } from '../tensor/index.js'
+import { checkFloating, checkTensor } from '../tensor/interop.js'
+import { sameShape } from '../tensor/shape.js'
 
 /** Which layers: names or their last parts ('fc1', 'attention.query'), a pattern, or a function. */
 export type Targets =
@@ -63,6 +74,11 @@ export class Adapter extends Module {
     readonly start: { a: Tensor; b: Tensor } | null,
   ) {
     super()
+    for (const [name, x] of Object.entries({ a, b })) {
+      checkFloating(checkTensor(x, name), name)
+      if (x.rank !== 2) wrong(name, 'a matrix', x.shape)
+    }
+    checkFinite(scale, 'scale')
     this.loraA = parameter(a)
     this.loraB = parameter(b)
   }
@@ -97,6 +113,11 @@ function matches(name: string, layer: AdaptableLayer, targets: Targets | undefin
 
 /** Layers of a model that an adapter can be put on, by name. */
 export function adaptable(model: Module, targets?: Targets): [string, AdaptableLayer][] {
+  checkInstance(model, Module, 'model')
+  const known = targets instanceof RegExp || typeof targets === 'function' || Array.isArray(targets)
+  if (targets !== undefined && !known) {
+    wrong('targets', 'names, a regular expression or a function', targets)
+  }
   const found: [string, AdaptableLayer][] = []
   for (const [name, layer] of model.namedModules()) {
     const fits = layer instanceof Linear || layer instanceof Conv2d
@@ -211,9 +232,12 @@ export class Adapters {
 export function attach(
   model: Module,
   method: string,
-  { rank = 8, alpha = rank, targets, freeze = true }: AdapterOptions,
+  options: AdapterOptions,
   initialise: Initialise,
 ): Adapters {
+  const { rank = 8, alpha = rank, targets, freeze = true } = checkOptions(options)
+  if (typeof method !== 'string') wrong('method', 'a name', method)
+  checkFunction(initialise, 'initialise')
   checkInteger(rank, 'rank', 1)
   checkNumber(alpha, 'alpha', Number.MIN_VALUE, 1e9)
   const layers = adaptable(model, targets)
@@ -234,6 +258,16 @@ export function attach(
   const starts = layers.map(([name, layer]) =>
     noGrad(() => initialise(asMatrix(layer), { name, rank, scale })),
   )
+  for (const [i, [name, layer]] of layers.entries()) {
+    const [out, width] = asMatrix(layer).shape
+    const { a, b } = requireOptions(starts[i] as Start, 'initialise()')
+    if (!sameShape(checkTensor(a, 'initialise().a').shape, [rank, width as number])) {
+      wrong(`initialise().a of layer '${name}'`, `the shape [${rank}, ${width}]`, a.shape)
+    }
+    if (!sameShape(checkTensor(b, 'initialise().b').shape, [out as number, rank])) {
+      wrong(`initialise().b of layer '${name}'`, `the shape [${out}, ${rank}]`, b.shape)
+    }
+  }
   const frozen = freeze ? model.parameters().filter((x) => x.requiresGrad) : []
   for (const x of frozen) x.requireGrad(false)
   const adapted = layers.map(([name, layer], i): Adapted => {

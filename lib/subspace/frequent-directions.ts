@@ -8,6 +8,7 @@ import { checkInteger } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { svd } from '../linalg/index.js'
 import { scope, Tensor, zeros } from '../tensor/index.js'
+import { type ArrayLike, toTensor } from '../tensor/interop.js'
 
 /** The sketch; rows in a buffer of 2ℓ are reduced when it is full. */
 export class FrequentDirections {
@@ -33,10 +34,11 @@ export class FrequentDirections {
   }
 
   /** Appends rows [n, dimension]. */
-  append(rows: Tensor): void {
+  append(given: ArrayLike): void {
+    const rows = toTensor(given, 'rows')
     if (rows.rank !== 2 || rows.shape[1] !== this.dimension) {
       throw new ShapeError(
-        `rows of shape [${rows.shape.join(', ')}] do not fit a sketch of dimension ${this.dimension}`,
+        `'rows' of shape [${rows.shape.join(', ')}] do not fit a sketch of dimension ${this.dimension}`,
       )
     }
     const n = rows.shape[0] as number
@@ -84,7 +86,8 @@ export class FrequentDirections {
   }
 
   /** Takes over saved rows. */
-  loadState(rows: Tensor): void {
+  loadState(given: ArrayLike): void {
+    const rows = toTensor(given, 'rows')
     this.#used = 0
     if (rows.size > 0) this.append(rows)
   }

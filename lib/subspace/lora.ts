@@ -1,8 +1,9 @@
 /** LoRA: low-rank adaptation (Hu et al., arXiv 2106.09685). */
 
+import { checkOptions } from '../engine/check.js'
 import type { Module } from '../nn/index.js'
 import { init } from '../nn/index.js'
-import type { Generator } from '../random/index.js'
+import { checkGenerator, type Generator } from '../random/index.js'
 import { Tensor, zeros } from '../tensor/index.js'
 import { type AdapterOptions, type Adapters, attach } from './adapters.js'
 
@@ -18,9 +19,12 @@ export interface LoraOptions extends AdapterOptions {
  *
  * @returns the adapters; give their `parameters()` to an optimizer
  */
-export const lora = (model: Module, { generator, ...options }: LoraOptions = {}): Adapters =>
-  attach(model, 'lora', options, (weight, { rank }) => {
+export function lora(model: Module, given: LoraOptions = {}): Adapters {
+  const { generator, ...options } = checkOptions(given)
+  checkGenerator(generator)
+  return attach(model, 'lora', options, (weight, { rank }) => {
     const [out, width] = weight.shape as [number, number]
     const a = init.kaimingUniform(Tensor.empty([rank, width]), Math.sqrt(5), generator)
     return { a, b: zeros([out, rank]) }
   })
+}

@@ -5,13 +5,13 @@
 
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { checkOptions } from '../engine/check.js'
+import { checkInstance, checkOptions, checkPath } from '../engine/check.js'
 import { ArgumentError, FormatError, ShapeError } from '../engine/errors.js'
-import { writeAtomically } from '../io/atomic.js'
+import { reached, writeAtomically } from '../io/atomic.js'
 import { loadSafetensors, saveSafetensors } from '../io/index.js'
-import { Conv2d, type Module } from '../nn/index.js'
+import { Conv2d, Module } from '../nn/index.js'
 import { cat, noGrad, scope, type Tensor } from '../tensor/index.js'
-import { type Adapted, type Adapters, asMatrix, attach } from './adapters.js'
+import { type Adapted, Adapters, asMatrix, attach } from './adapters.js'
 import { pissa } from './pissa.js'
 
 const prefix = 'base_model.model.'
@@ -52,7 +52,8 @@ export function saveAdapters(
   options: SaveAdaptersOptions = {},
 ): void {
   const { asLora = false } = checkOptions(options)
-  const { rank, alpha, method, layers } = adapters
+  const { rank, alpha, method, layers } = checkInstance(adapters, Adapters, 'adapters')
+  checkPath(folder, 'folder')
   const width = asLora ? 2 : 1
   const config = {
     peft_type: 'LORA',
@@ -89,7 +90,7 @@ function readConfig(path: string): {
 } {
   let config: Record<string, unknown>
   try {
-    config = JSON.parse(readFileSync(path, 'utf8'))
+    config = JSON.parse(reached(path, 'folder', () => readFileSync(path, 'utf8')))
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
     throw new FormatError(`${path} is no JSON text`, { cause: error })
@@ -120,6 +121,8 @@ function readConfig(path: string): {
  *   the model is unchanged then
  */
 export function loadAdapters(model: Module, folder: string): Adapters {
+  checkInstance(model, Module, 'model')
+  checkPath(folder, 'folder')
   const { rank, alpha, method, names } = readConfig(join(folder, 'adapter_config.json'))
   const tensors = loadSafetensors(join(folder, 'adapter_model.safetensors'))
   const take = (name: string, which: 'A' | 'B', shape: readonly number[]): Tensor => {

@@ -5,10 +5,11 @@
  * peft the singular values are divided by alpha / r first, so that W_res + (alpha / r)·B·A = W.
  */
 
-import { checkInteger, checkOptions } from '../engine/check.js'
+import { checkInteger, checkNumber, checkOptions, requireOptions, wrong } from '../engine/check.js'
 import { randomizedSvd, type Svd, svd } from '../linalg/index.js'
 import type { Module } from '../nn/index.js'
 import { scope, type Tensor } from '../tensor/index.js'
+import { checkFloating, checkTensor } from '../tensor/interop.js'
 import { type AdapterOptions, type Adapters, attach, type Start } from './adapters.js'
 
 /** Options of pissa. */
@@ -25,8 +26,15 @@ export interface PissaOptions extends AdapterOptions {
 /** PiSSA's start for one weight [out, in]. */
 export function pissaStart(
   weight: Tensor,
-  { rank, scale, niter, seed = 0 }: { rank: number; scale: number; niter?: number; seed?: number },
+  options: { rank: number; scale: number; niter?: number; seed?: number },
 ): Required<Start> {
+  const { rank, scale, niter, seed = 0 } = requireOptions(options)
+  const { shape } = checkFloating(checkTensor(weight, 'weight'), 'weight')
+  if (shape.length !== 2) wrong('weight', 'a matrix', shape)
+  checkInteger(rank, 'rank', 1, Math.min(...shape))
+  checkNumber(scale, 'scale', Number.MIN_VALUE, Number.MAX_VALUE)
+  if (niter !== undefined) checkInteger(niter, 'niter', 0, 100)
+  checkInteger(seed, 'seed', 0)
   return scope(() => {
     const w = weight.to('float32')
     const { u, s, vt }: Svd =
@@ -49,6 +57,7 @@ export function pissaStart(
 export function pissa(model: Module, given: PissaOptions = {}): Adapters {
   const { niter, seed, ...options } = checkOptions(given)
   if (niter !== undefined) checkInteger(niter, 'niter', 0, 100)
+  if (seed !== undefined) checkInteger(seed, 'seed', 0)
   const method = niter === undefined ? 'pissa' : `pissa_niter_${niter}`
   return attach(model, method, options, (weight, { rank, scale }) =>
     pissaStart(weight, {

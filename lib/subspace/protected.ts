@@ -1,12 +1,26 @@
 /** Protected subspaces: an orthonormal basis that grows, and gradients kept out of it. */
 
-import { checkNumber } from '../engine/check.js'
+import { checkNumber, wrong } from '../engine/check.js'
 import { qr, svd } from '../linalg/index.js'
 import { cat, noGrad, scope, type Tensor } from '../tensor/index.js'
+import { checkFloating, type ArrayLike as TensorLike, toTensor } from '../tensor/interop.js'
 
 /** x without its part in the span of the basis' columns: x − B(Bᵀx). x [n, …], B [n, k]. */
-export const withoutSpan = (x: Tensor, basis: Tensor | null): Tensor =>
-  basis === null ? x : x.sub(basis.matmul(basis.T.matmul(x)))
+export function withoutSpan(x: TensorLike, basis: TensorLike | null): Tensor {
+  const given = checkFloating(toTensor(x, 'x'), 'x')
+  if (basis === null) return given
+  const b = basisOf(basis, given)
+  return given.sub(b.matmul(b.T.matmul(given)))
+}
+
+/** A basis of the space that a tensor's columns lie in. */
+function basisOf(basis: TensorLike, x: Tensor): Tensor {
+  const b = checkFloating(toTensor(basis, 'basis'), 'basis')
+  if (b.rank !== 2 || b.shape[0] !== x.shape[0]) {
+    wrong('basis', `a matrix of ${x.shape[0]} rows`, b.shape)
+  }
+  return b
+}
 
 /**
  * How many leading singular values hold a fraction of an energy Σσ²: the least k with
@@ -18,6 +32,11 @@ export function countForEnergy(
   total: number,
   known = 0,
 ): number {
+  if (typeof values !== 'object' || values === null) wrong('values', 'a list of numbers', values)
+  for (const value of Array.from(values)) checkNumber(value, 'values')
+  checkNumber(threshold, 'threshold', 0, 1)
+  checkNumber(total, 'total', 0)
+  checkNumber(known, 'known', 0)
   let energy = known
   let k = 0
   while (k < values.length && energy < threshold * total) {
@@ -37,11 +56,14 @@ export function countForEnergy(
  * @returns a new basis [n, k′], k′ ≤ n; null where there is still nothing to protect
  */
 export function extendBasis(
-  basis: Tensor | null,
-  matrix: Tensor,
+  given: TensorLike | null,
+  columns: TensorLike,
   threshold: number,
 ): Tensor | null {
   checkNumber(threshold, 'threshold', 0, 1)
+  const matrix = checkFloating(toTensor(columns, 'matrix'), 'matrix')
+  if (matrix.rank !== 2) wrong('matrix', 'a tensor of two axes', matrix.shape)
+  const basis = given === null ? null : basisOf(given, matrix)
   return noGrad(() =>
     scope(() => {
       const total = matrix.norm().item() ** 2

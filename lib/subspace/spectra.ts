@@ -4,7 +4,7 @@
  * Representation Geometry of Language Models" (arXiv 2509.23024) follows them over pretraining.
  */
 
-import { checkOptions, wrong } from '../engine/check.js'
+import { checkIntegers, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { svdvals } from '../linalg/index.js'
 import { noGrad, scope } from '../tensor/index.js'
@@ -25,8 +25,15 @@ export function spectrum(features: ArrayLike, options: { center?: boolean } = {}
   )
 }
 
+/** Singular values. */
+function checkValues(values: Numbers): void {
+  if (typeof values !== 'object' || values === null) wrong('values', 'a list of numbers', values)
+  for (let i = 0; i < values.length; i++) checkNumber(values[i], 'values', 0)
+}
+
 /** exp(−Σ p log p) with p = σ/Σσ: between 1 and the number of values; 0 where all are zero. */
 export function rankMe(values: Numbers): number {
+  checkValues(values)
   let total = 0
   for (let i = 0; i < values.length; i++) total += values[i] as number
   if (total === 0) return 0
@@ -50,12 +57,13 @@ export interface AlphaReqOptions {
 /** The slope of a line through (log i, log λᵢ), negated: λᵢ ∝ i^−α, λ = σ². NaN with fewer than two values. */
 export function alphaReq(values: Numbers, options: AlphaReqOptions = {}): number {
   const { range } = checkOptions(options)
+  checkValues(values)
   const largest = values.length > 0 ? (values[0] as number) : 0
   let last = 0
   while (last < values.length && (values[last] as number) ** 2 > 1e-12 * largest ** 2) last++
   let first = 1
   if (range) {
-    const [a, b] = range
+    const [a, b] = checkIntegers(range, 'range', 2) as [number, number]
     if (!Number.isInteger(a) || !Number.isInteger(b) || a < 1 || b <= a)
       wrong('range', 'two ascending ranks from 1', range)
     first = a

@@ -104,6 +104,8 @@ export interface TensorRules {
   shapes?: number[][]
   /** NaN and infinities are refused, with this name for the tensor. */
   finite?: string
+  /** NaN is refused, with this name for the tensor. */
+  nan?: string
   /** Only a Tensor will do: it is changed in place, or carries gradients. */
   strict?: boolean
 }
@@ -142,6 +144,7 @@ export function x(make: () => unknown, rules: TensorRules = {}): Argument {
   for (const shape of rules.shapes ?? []) {
     wrong.push([`shape [${shape}]`, () => t(shape).to(Tensor.from(make() as Tensor).dtype)])
   }
+  if (rules.nan) named.push(['NaN inside', withValue(make, NaN), rules.nan])
   if (rules.finite) {
     for (const value of [NaN, Infinity]) {
       named.push([`${value} inside`, withValue(make, value), rules.finite])
