@@ -1,6 +1,6 @@
 /** Scenarios and strategies by name, for the command line: one line each. */
 
-import { checkInteger, wrong } from '../engine/check.js'
+import { checkInteger, checkOptions, requireOptions, wrong } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import { online, permuted, rotated, type Scenario, type Split, split } from './scenario.js'
 import * as all from './strategies/index.js'
@@ -54,7 +54,8 @@ export function scenarioNamed(
   data: Split,
   options: { tasks: number; seed: number },
 ): Scenario {
-  checkInteger(options.tasks, 'tasks', 1)
+  if (typeof name !== 'string') wrong('scenario', 'a name', name)
+  checkInteger(requireOptions(options).tasks, 'tasks', 1)
   const once = name.startsWith('online-')
   const made = named(scenarios, once ? name.slice(7) : name, 'scenario')(data, options)
   return once ? online(made) : made
@@ -69,6 +70,8 @@ export function strategiesNamed(
   name: string,
   settings: Readonly<Record<string, unknown>> = {},
 ): Strategy[] {
+  if (typeof name !== 'string') wrong('strategy', 'a name', name)
+  checkOptions(settings, 'settings')
   return splitNames(name).map((part) => {
     const own = Object.entries(settings)
       .filter(([path]) => path.startsWith(`${part}.`))

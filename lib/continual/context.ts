@@ -1,11 +1,13 @@
 /** What a strategy's hooks see: the run's live parts, and what the setting means for a batch. */
 
+import { checkIntegers, wrong } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import { crossEntropy } from '../nn/losses.js'
 import type { Module } from '../nn/module.js'
 import type { Optimizer, OptimizerState } from '../optim/optimizer.js'
 import type { Generator } from '../random/generator.js'
 import { Tensor, where } from '../tensor/index.js'
+import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import type { Columns, Experience, Scenario } from './scenario.js'
 
 import type { Batch, TaskDataset } from './strategy.js'
@@ -145,5 +147,12 @@ export class Context {
 }
 
 /** Some columns of a matrix; itself where they are all. */
-export const columnsOf = (x: Tensor, [from, to]: Columns): Tensor =>
-  from === 0 && to === x.shape[1] ? x : x.slice(1, from, to)
+export function columnsOf(matrix: ArrayLike, columns: Columns): Tensor {
+  const x = toTensor(matrix, 'x')
+  if (x.rank !== 2) wrong('x', 'a matrix', x)
+  const [from, to] = checkIntegers(columns, 'columns', 2) as [number, number]
+  if (from < 0 || to < from || to > (x.shape[1] as number)) {
+    wrong('columns', `[from, to] within ${x.shape[1]} columns`, columns)
+  }
+  return from === 0 && to === x.shape[1] ? x : x.slice(1, from, to)
+}

@@ -1,10 +1,13 @@
 /** What the methods that hold outputs share: the model of the last task's end, and distances to it. */
 
-import { ArgumentError } from '../engine/errors.js'
+import { checkInstance, checkInteger, checkIntegers, checkNumber, wrong } from '../engine/check.js'
+import { ArgumentError, ShapeError } from '../engine/errors.js'
 import { klDiv } from '../nn/losses.js'
-import type { Module } from '../nn/module.js'
+import { Module } from '../nn/module.js'
 import { noGrad, Tensor } from '../tensor/index.js'
-import { type Context, columnsOf } from './context.js'
+import { type ArrayLike, toTensor } from '../tensor/interop.js'
+import { sameShape, shownShape } from '../tensor/shape.js'
+import { Context, columnsOf } from './context.js'
 import type { Columns } from './scenario.js'
 import type { StateValue } from './state.js'
 
@@ -18,6 +21,7 @@ export class Teacher {
 
   /** Becomes what the model is now. */
   renew(c: Context): void {
+    checkInstance(c, Context, 'c')
     this.#model ??= c.newModel().eval()
     this.#model.loadStateDict(c.model.stateDict())
   }
@@ -47,11 +51,22 @@ export class Teacher {
  * @param old outputs of the teacher, of the same shape
  */
 export function distillation(
-  logits: Tensor,
-  old: Tensor,
+  given: ArrayLike,
+  before: ArrayLike,
   heads: readonly Columns[],
   temperature: number,
 ): Tensor {
+  const logits = toTensor(given, 'logits')
+  const old = toTensor(before, 'old')
+  if (logits.rank !== 2) wrong('logits', 'a matrix', logits)
+  if (!sameShape(old.shape, logits.shape)) {
+    throw new ShapeError(
+      `'old' has shape ${shownShape(old.shape)}, expected ${shownShape(logits.shape)}`,
+    )
+  }
+  if (!Array.isArray(heads) || heads.length === 0) wrong('heads', 'at least one head', heads)
+  for (const [i, head] of heads.entries()) checkIntegers(head, `heads[${i}]`, 2)
+  checkNumber(temperature, 'temperature', Number.MIN_VALUE, Number.MAX_VALUE)
   const soft = (x: Tensor, head: Columns) => columnsOf(x, head).div(temperature).logSoftmax()
   const terms = heads.map((head) => klDiv(soft(logits, head), soft(old, head)))
   return terms.reduce((sum, term) => sum.add(term)).mul(temperature ** 2)
@@ -59,12 +74,14 @@ export function distillation(
 
 /** The model's last layer, by convention the last module with a weight of `outputs` rows. */
 export function lastLayer(model: Module, outputs: number): Module {
+  checkInstance(model, Module, 'model')
+  checkInteger(outputs, 'outputs', 1)
   const layers = [...model.namedModules()].filter(([, module]) => {
     const { weight } = module as { weight?: unknown }
     return weight instanceof Tensor && weight.shape[0] === outputs
   })
   const last = layers.at(-1)
-  if (!last) throw new ArgumentError(`the model has no last layer of ${outputs} outputs`)
+  if (!last) throw new ArgumentError(`'model' has no last layer of ${outputs} 'outputs'`)
   return last[1]
 }
 
@@ -76,6 +93,7 @@ export interface Watch {
 
 /** Watches a layer's input: the features that it classifies. */
 export function watchInput(layer: Module): Watch {
+  checkInstance(layer, Module, 'layer')
   let seen: Tensor | null = null
   const stop = layer.registerForwardHook((_, input) => {
     seen = input

@@ -1,11 +1,17 @@
 /** How much parameters matter for what was learned, measured by gradients on the experience's data. */
 
 import { type LossesOf, samplesTogether, summedSquares } from '../autograd/per-sample.js'
-import { checkChoice, checkInteger, requireOptions } from '../engine/check.js'
+import {
+  checkChoice,
+  checkFunction,
+  checkInstance,
+  checkInteger,
+  requireOptions,
+} from '../engine/check.js'
 import { binaryInto } from '../tensor/elementwise.js'
 import { noGrad, scope, Tensor, zerosLike } from '../tensor/index.js'
 import { batchOf } from './batch.js'
-import { type Context, columnsOf } from './context.js'
+import { Context, columnsOf } from './context.js'
 import { chosen } from './memory.js'
 import type { Batch } from './strategy.js'
 
@@ -71,11 +77,16 @@ function evaluated<T>({ model }: Context, fn: () => T): T {
  */
 export function meanOverGradients(
   c: Context,
-  { samples, batchSize }: Required<ImportanceOptions>,
+  options: Required<ImportanceOptions>,
   objective: (batch: Batch, logits: Tensor) => Tensor,
   gather: (sum: Tensor, grad: Tensor, objective: number) => void,
 ): Tensor[] {
-  const { trainData, parameters } = c
+  const { samples, batchSize } = requireOptions(options)
+  checkInteger(samples, 'samples', 1)
+  checkInteger(batchSize, 'batchSize', 1)
+  checkFunction(objective, 'objective')
+  checkFunction(gather, 'gather')
+  const { trainData, parameters } = checkInstance(c, Context, 'c')
   const rows = examples(c, samples)
   const sums = parameters.map((x) => zerosLike(x))
   let count = 0
@@ -101,7 +112,9 @@ export function meanOverGradients(
  * The diagonal of the Fisher information: the mean square of ∂ log p(y|x) / ∂θ. With a batch size of 1 the
  * squares of many examples come from one backward pass (summedSquares).
  */
-export function fisherDiagonal(c: Context, options: Required<FisherOptions>): Tensor[] {
+export function fisherDiagonal(c: Context, given: Required<FisherOptions>): Tensor[] {
+  checkInstance(c, Context, 'c')
+  const options = fisherOptions(requireOptions(given))
   const labelled = (batch: Batch, logits: Tensor) =>
     options.labels === 'given' ? batch : drawn(c, batch, logits)
   if (options.batchSize > 1) {

@@ -1,8 +1,9 @@
 /** A memory of examples that rehearsal draws from. */
 
-import { checkInteger, wrong } from '../engine/check.js'
-import type { Generator } from '../random/generator.js'
+import { checkInstance, checkInteger, requireOptions, wrong } from '../engine/check.js'
+import { Generator } from '../random/generator.js'
 import { gather } from '../tensor/indexing.js'
+import { toTensor } from '../tensor/interop.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { StateValue } from './state.js'
 import type { Batch } from './strategy.js'
@@ -39,7 +40,12 @@ export class Reservoir {
   }
 
   /** Offers a batch, example after example; `logits` [n, outputs] are kept with them where given. */
-  offer({ inputs, targets, tasks }: Batch, generator: Generator, logits?: Tensor): void {
+  offer(batch: Batch, generator: Generator, logits?: Tensor): void {
+    const { tasks } = requireOptions(batch, 'batch')
+    const inputs = toTensor(batch.inputs, 'batch.inputs')
+    const targets = toTensor(batch.targets, 'batch.targets')
+    if (!ArrayBuffer.isView(tasks)) wrong('batch.tasks', 'an Int32Array', tasks)
+    checkInstance(generator, Generator, 'generator')
     const n = tasks.length
     const width = inputs.size / n
     this.#inputs ??= new Float32Array(this.capacity * width)
@@ -69,6 +75,8 @@ export class Reservoir {
   /** At most `n` different examples, uniformly; null while the memory is empty. */
   sample(n: number, generator: Generator): Remembered | null {
     const { size } = this
+    checkInteger(n, 'n', 0)
+    checkInstance(generator, Generator, 'generator')
     if (size === 0 || !this.#inputs) return null
     const count = Math.min(n, size)
     const slots = chosen(size, count, generator)
@@ -117,6 +125,9 @@ export class Reservoir {
 
 /** `count` different numbers below `size`, uniformly (Floyd's algorithm keeps the draws at `count`). */
 export function chosen(size: number, count: number, generator: Generator): number[] {
+  checkInteger(size, 'size', 0)
+  checkInteger(count, 'count', 0, size)
+  checkInstance(generator, Generator, 'generator')
   const found = new Set<number>()
   for (let top = size - count; top < size; top++) {
     const pick = generator.integer(top + 1)

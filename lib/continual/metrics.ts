@@ -1,6 +1,6 @@
 /** What a run of experiences is judged by. */
 
-import { wrong } from '../engine/check.js'
+import { checkInteger, checkNumber, wrong } from '../engine/check.js'
 
 /** Accuracies in [0, 1]: row i after learning experience i, column j on experience j; null: not measured. */
 export type AccuracyMatrix = readonly (readonly (number | null)[])[]
@@ -37,10 +37,12 @@ export function metricsOf(
   matrix: AccuracyMatrix,
   untrained: readonly (number | null)[] | null = null,
 ): Metrics {
+  if (!Array.isArray(matrix) || !matrix.every(Array.isArray)) {
+    wrong('matrix', 'rows of accuracies', matrix)
+  }
   const tasks = matrix.length
   if (tasks === 0) wrong('matrix', 'at least one row', matrix)
-  const at = (i: number, j: number): number =>
-    matrix[i]?.[j] ?? wrong(`matrix[${i}][${j}]`, 'an accuracy', matrix[i]?.[j])
+  const at = (i: number, j: number): number => checkNumber(matrix[i]?.[j], `matrix[${i}][${j}]`)
   const upTo = (n: number) => Array.from({ length: n }, (_, j) => j)
   const last = tasks - 1
   const ahead = upTo(tasks)
@@ -75,8 +77,9 @@ export interface Estimate {
 
 /** Mean and 95 % interval (Student's t) of independent values. */
 export function estimate(values: readonly number[]): Estimate {
+  if (!Array.isArray(values) || values.length === 0) wrong('values', 'at least one value', values)
+  for (const value of values) checkNumber(value, 'values')
   const n = values.length
-  if (n === 0) wrong('values', 'at least one value', values)
   const center = mean(values)
   if (n === 1) return { mean: center, interval: null }
   const variance = values.reduce((sum, value) => sum + (value - center) ** 2, 0) / (n - 1)
@@ -90,7 +93,7 @@ const exact = [
 
 /** The two-sided 95 % point: a table, then Cornish and Fisher's expansion, whose error is below 1e-4 there. */
 export function studentQuantile(freedom: number): number {
-  const known = exact[freedom - 1]
+  const known = exact[checkInteger(freedom, 'freedom', 1) - 1]
   if (known !== undefined) return known
   const z = 1.959964
   const g1 = (z ** 3 + z) / 4

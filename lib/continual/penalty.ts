@@ -1,7 +1,9 @@
 /** What the methods that hold parameters share: the penalty (λ/2) Σ F (θ − θ*)². */
 
+import { checkNumber, requireOptions, wrong } from '../engine/check.js'
 import { binaryInto } from '../tensor/elementwise.js'
 import { noGrad, scope, type Tensor, zerosLike } from '../tensor/index.js'
+import { checkTensors } from '../tensor/interop.js'
 import type { StateValue } from './state.js'
 
 /**
@@ -29,6 +31,7 @@ export class QuadraticPenalty {
 
   /** F ← decay·F + added, with one anchor at the parameters of now. */
   renew(parameters: readonly Tensor[], added: readonly Tensor[], decay: number): void {
+    checkNumber(decay, 'decay', 0, 1)
     this.#change(parameters, added, (f, anchor, plus, x) => {
       if (decay !== 1) binaryInto('mul', f, decay, f)
       binaryInto('add', f, plus, f)
@@ -51,6 +54,10 @@ export class QuadraticPenalty {
     added: readonly Tensor[],
     update: (f: Tensor, anchor: Tensor, plus: Tensor, x: Tensor) => void,
   ): void {
+    checkTensors(parameters, 'parameters')
+    if (checkTensors(added, 'added').length !== parameters.length) {
+      wrong('added', `${parameters.length} tensors, one a parameter`, added)
+    }
     const make = () => parameters.map((x) => zerosLike(x).keep())
     const importance = (this.#importance ??= make())
     const anchor = (this.#anchor ??= make())
@@ -65,6 +72,8 @@ export class QuadraticPenalty {
 
   /** Adds strength·F·(θ − θ*), the penalty's slope, to every parameter's gradient. */
   addGradient(parameters: readonly Tensor[], strength: number): void {
+    checkTensors(parameters, 'parameters')
+    checkNumber(strength, 'strength', 0)
     if (!this.active || strength === 0) return
     noGrad(() => {
       parameters.forEach((x, i) => {
@@ -80,6 +89,8 @@ export class QuadraticPenalty {
 
   /** (strength/2) Σ F (θ − θ*)². */
   value(parameters: readonly Tensor[], strength: number): number {
+    checkTensors(parameters, 'parameters')
+    checkNumber(strength, 'strength', 0)
     if (!this.active) return 0
     const one = (x: Tensor, i: number) =>
       x
@@ -99,6 +110,10 @@ export class QuadraticPenalty {
 
   loadState(state: StateValue): void {
     const saved = state as { importance: Tensor[] | null; anchor: Tensor[] | null }
+    requireOptions(saved, 'state')
+    for (const key of ['importance', 'anchor'] as const) {
+      if (saved[key] !== null) checkTensors(saved[key], `state.${key}`)
+    }
     this.#importance = saved.importance?.map((x) => x.keep()) ?? null
     this.#anchor = saved.anchor?.map((x) => x.keep()) ?? null
   }

@@ -5,7 +5,7 @@
  * on the same stream, as is common, rewards methods for having many knobs.
  */
 
-import { requireOptions, wrong } from '../engine/check.js'
+import { checkFunction, checkIntegers, requireOptions, wrong } from '../engine/check.js'
 import type { Estimate } from './metrics.js'
 import type { Scenario } from './scenario.js'
 import type { Strategy } from './strategy.js'
@@ -47,9 +47,10 @@ export interface ProtocolResult {
 
 /** All combinations of a grid's values. */
 export function combinations(grid: Algorithm['grid']): Choice[] {
-  return Object.entries(grid).reduce<Choice[]>(
+  return Object.entries(requireOptions(grid, 'grid')).reduce<Choice[]>(
     (choices, [name, values]) => {
-      if (values.length === 0) wrong(`grid.${name}`, 'at least one value', values)
+      if (!Array.isArray(values) || values.length === 0)
+        wrong(`grid.${name}`, 'at least one value', values)
       return choices.flatMap((choice) => values.map((value) => ({ ...choice, [name]: value })))
     },
     [{}],
@@ -62,6 +63,17 @@ const accuracyOf = ({ metrics }: MethodResult) => metrics.averageAccuracy as Est
 export async function tuneThenEvaluate(options: ProtocolOptions): Promise<ProtocolResult[]> {
   const { algorithms, tuning, evaluation, model, signal, progress, ...shared } =
     requireOptions(options)
+  if (!Array.isArray(algorithms)) wrong('algorithms', 'a list of algorithms', algorithms)
+  for (const [i, algorithm] of algorithms.entries()) {
+    if (typeof algorithm?.make !== 'function') {
+      wrong(`algorithms[${i}]`, 'an Algorithm: { name, grid, make(choice) }', algorithm)
+    }
+  }
+  checkFunction(model, 'model')
+  for (const [name, phase] of Object.entries({ tuning, evaluation })) {
+    checkFunction(requireOptions(phase, name).scenario, `${name}.scenario`)
+    checkIntegers(phase.seeds, `${name}.seeds`)
+  }
   const total = algorithms.reduce(
     (sum, { grid }) =>
       sum + combinations(grid).length * tuning.seeds.length + evaluation.seeds.length,

@@ -1,5 +1,6 @@
 /** What a study shows: tables for people, sections for the HTML report. */
 
+import { checkStrings, requireOptions, wrong } from '../engine/check.js'
 import type { Section } from '../report/report.js'
 import type { Estimate } from './metrics.js'
 import type { MethodResult } from './study.js'
@@ -65,6 +66,12 @@ export function sectionsOf(
   names: readonly string[],
   configuration: Readonly<Record<string, unknown>>,
 ): Section[] {
+  if (typeof title !== 'string') wrong('title', 'a string', title)
+  if (!Array.isArray(results) || results.some((result) => !result?.metrics)) {
+    wrong('results', 'results of study()', results)
+  }
+  checkStrings(names, 'names')
+  requireOptions(configuration, 'configuration')
   const curve = (of: (result: MethodResult) => { x: number; y: number }[]) =>
     results.map((result) => ({ name: result.method, points: of(result) }))
   const axes = { xLabel: 'tasks learned', yLabel: 'accuracy (%)', percent: true }

@@ -13,11 +13,19 @@
 
 import { checkDataset, type Dataset, subset } from '../data/dataset.js'
 import { rotateImages } from '../data/rotate.js'
-import { checkChoice, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
+import {
+  checkChoice,
+  checkInteger,
+  checkNumber,
+  checkOptions,
+  requireOptions,
+  wrong,
+} from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import { Generator } from '../random/generator.js'
 import { gather } from '../tensor/indexing.js'
 import { scope } from '../tensor/scope.js'
+import { checkShape } from '../tensor/shape.js'
 import { Tensor } from '../tensor/tensor.js'
 
 export const settings = ['task', 'domain', 'class'] as const
@@ -71,8 +79,15 @@ export function scenarioOf(
   parts: readonly Part[],
   shape: readonly number[],
 ): Scenario {
+  if (typeof name !== 'string') wrong('name', 'a string', name)
   checkChoice(setting, 'setting', settings)
-  if (parts.length === 0) wrong('parts', 'at least one task', parts)
+  if (!Array.isArray(parts) || parts.length === 0) wrong('parts', 'at least one task', parts)
+  for (const [i, part] of parts.entries()) {
+    if (typeof part?.train !== 'function' || typeof part.test !== 'function') {
+      wrong(`parts[${i}]`, 'a Part: { name, classes, train(), test() }', part)
+    }
+  }
+  checkShape(shape)
   let next = 0
   const experiences = parts.map((part, index): Experience => {
     const from = setting === 'domain' ? 0 : next
@@ -94,10 +109,24 @@ export function scenarioOf(
 }
 
 /** The number of classes: one more than the largest label. */
-export const classesOf = ({ train, test }: Split): number => {
+export function classesOf(data: Split): number {
+  checkSplit(data)
   let most = 0
-  for (const { labels } of [train, test]) for (const label of labels) most = Math.max(most, label)
+  for (const { labels } of [data.train, data.test]) {
+    for (const label of labels) most = Math.max(most, label)
+  }
   return most + 1
+}
+
+function checkSplit(data: Split): void {
+  requireOptions(data, 'data')
+  checkDataset(data.train, 'data.train')
+  checkDataset(data.test, 'data.test')
+}
+
+/** Refuses what is no scenario. */
+export function checkScenario(scenario: Scenario): void {
+  if (!Array.isArray(scenario?.experiences)) wrong('scenario', 'a Scenario', scenario)
 }
 
 /** Options of split(). */
@@ -149,6 +178,10 @@ export function transformed(
   transforms: readonly { name: string; apply: (data: Dataset) => Dataset }[],
 ): Scenario {
   const classes = classesOf(data)
+  if (typeof name !== 'string') wrong('name', 'a string', name)
+  if (!Array.isArray(transforms) || transforms.some((t) => typeof t?.apply !== 'function')) {
+    wrong('transforms', 'a list of { name, apply(data) }', transforms)
+  }
   const parts = transforms.map(
     ({ name: label, apply }): Part => ({
       name: label,
@@ -177,6 +210,7 @@ export interface PermutedOptions {
 export function permuted(data: Split, options: PermutedOptions = {}): Scenario {
   const { tasks = 5, setting = 'domain', seed = 0 } = checkOptions(options)
   checkInteger(tasks, 'tasks', 1)
+  checkSplit(data)
   const width = data.train.shape.reduce((a, b) => a * b, 1)
   const generator = new Generator(seed)
   const transforms = Array.from({ length: tasks }, (_, t) => {
@@ -210,6 +244,9 @@ export interface RotatedOptions {
 /** Every task sees the images turned by an angle of its own (Lopez-Paz & Ranzato, arXiv 1706.08840). */
 export function rotated(data: Split, options: RotatedOptions = {}): Scenario {
   const { setting = 'domain' } = checkOptions(options)
+  if (options.angles !== undefined && !Array.isArray(options.angles)) {
+    wrong('angles', 'a list of angles', options.angles)
+  }
   const tasks = checkInteger(options.tasks ?? options.angles?.length ?? 5, 'tasks', 1)
   const angles = options.angles ?? Array.from({ length: tasks }, (_, t) => (180 * t) / tasks)
   if (angles.length !== tasks) wrong('angles', `${tasks} angles, one a task`, angles)
@@ -227,14 +264,16 @@ export function rotated(data: Split, options: RotatedOptions = {}): Scenario {
 export function online(scenario: Scenario, options: { batchSize?: number } = {}): Scenario {
   const { batchSize = 10 } = checkOptions(options)
   checkInteger(batchSize, 'batchSize', 1)
+  checkScenario(scenario)
   return { ...scenario, name: `online ${scenario.name}`, online: batchSize }
 }
 
 /** The same stream with at most so many examples a task, for trials. */
-export function limited(
-  scenario: Scenario,
-  { train, test }: { train: number; test: number },
-): Scenario {
+export function limited(scenario: Scenario, options: { train: number; test: number }): Scenario {
+  const { train, test } = requireOptions(options)
+  checkInteger(train, 'train', 1)
+  checkInteger(test, 'test', 1)
+  checkScenario(scenario)
   const first = (data: Dataset, n: number) =>
     subset(
       data,
@@ -244,8 +283,8 @@ export function limited(
     ...scenario,
     experiences: scenario.experiences.map((experience) => ({
       ...experience,
-      train: () => first(experience.train(), checkInteger(train, 'train', 1)),
-      test: () => first(experience.test(), checkInteger(test, 'test', 1)),
+      train: () => first(experience.train(), train),
+      test: () => first(experience.test(), test),
     })),
   }
 }

@@ -1,7 +1,13 @@
 /** Several methods on several seeds of one scenario, and what comes out on average. */
 
 import { existsSync } from 'node:fs'
-import { requireOptions, wrong } from '../engine/check.js'
+import {
+  checkFunction,
+  checkInteger,
+  checkIntegers,
+  requireOptions,
+  wrong,
+} from '../engine/check.js'
 import { type Estimate, estimate, type Metrics } from './metrics.js'
 import type { Scenario } from './scenario.js'
 import type { Strategy } from './strategy.js'
@@ -54,8 +60,18 @@ export interface MethodResult {
 export async function study(options: StudyOptions): Promise<MethodResult[]> {
   const { scenario, model, methods, seeds, signal, checkpoint, onStep, onRun, ...shared } =
     requireOptions(options)
-  if (seeds.length === 0) wrong('seeds', 'at least one seed', seeds)
-  if (methods.length === 0) wrong('methods', 'at least one method', methods)
+  checkFunction(scenario, 'scenario')
+  checkFunction(model, 'model')
+  if (checkIntegers(seeds, 'seeds').length === 0) wrong('seeds', 'at least one seed', seeds)
+  for (const seed of seeds) checkInteger(seed, 'seeds', 0)
+  if (!Array.isArray(methods) || methods.length === 0) {
+    wrong('methods', 'at least one method', methods)
+  }
+  for (const [i, method] of methods.entries()) {
+    if (typeof method?.strategies !== 'function') {
+      wrong(`methods[${i}]`, 'a Method: { name, strategies() }', method)
+    }
+  }
   const results: MethodResult[] = []
   for (const [m, { name, strategies, options: own }] of methods.entries()) {
     const runs: MethodResult['runs'] = []

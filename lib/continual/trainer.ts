@@ -9,7 +9,16 @@
 
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Dataset } from '../data/dataset.js'
-import { checkChoice, checkInteger, checkOptions, requireOptions, wrong } from '../engine/check.js'
+import {
+  checkChoice,
+  checkFunction,
+  checkInstance,
+  checkInteger,
+  checkOptions,
+  checkPath,
+  requireOptions,
+  wrong,
+} from '../engine/check.js'
 import { AbortError, ArgumentError, FormatError, NumericalError } from '../engine/errors.js'
 import { Module } from '../nn/module.js'
 import type { OptimizerState } from '../optim/optimizer.js'
@@ -25,7 +34,7 @@ import {
   type TrainingHead,
 } from './context.js'
 import { type AccuracyMatrix, type Metrics, metricsOf } from './metrics.js'
-import { checkExamples, type Experience, type Scenario } from './scenario.js'
+import { checkExamples, checkScenario, type Experience, type Scenario } from './scenario.js'
 import { bytesIn, loadState, type StateValue, saveState } from './state.js'
 import type { Strategy, TaskDataset } from './strategy.js'
 
@@ -132,7 +141,10 @@ export class Trainer {
 
   constructor(options: TrainerOptions) {
     const { scenario, strategies = [] } = requireOptions(options)
-    if (!Array.isArray(scenario?.experiences)) wrong('scenario', 'a Scenario', scenario)
+    checkScenario(scenario)
+    checkFunction(options.model, 'model')
+    if (options.optimizer !== undefined) checkFunction(options.optimizer, 'optimizer')
+    if (!Array.isArray(strategies)) wrong('strategies', 'a list of strategies', strategies)
     const o = {
       model: options.model,
       optimizer: options.optimizer ?? ((model: Module) => new SGD(model.parameters(), { lr: 0.1 })),
@@ -143,7 +155,7 @@ export class Trainer {
       trainingHead: checkChoice(options.trainingHead ?? 'seen', 'trainingHead', ['seen', 'own']),
       measure: checkChoice(options.measure ?? 'seen', 'measure', ['seen', 'all']),
     }
-    const names = strategies.map(({ name }) => name)
+    const names = strategies.map((strategy) => strategy?.name)
     for (const [i, name] of names.entries()) {
       if (typeof name !== 'string') wrong(`strategies[${i}].name`, 'a string', name)
       if (names.indexOf(name) !== i) wrong('strategies', 'each name once', names)
@@ -187,7 +199,13 @@ export class Trainer {
   async run(options: RunOptions = {}): Promise<RunResult> {
     const { signal, onStep, onExperience, checkpoint } = checkOptions(options)
     if (this.#busy) throw new ArgumentError('this trainer runs already')
-    if (checkpoint) checkInteger(checkpoint.every, 'checkpoint.every', 1)
+    if (checkpoint !== undefined) {
+      checkPath(requireOptions(checkpoint, 'checkpoint').path, 'checkpoint.path')
+      checkInteger(checkpoint.every, 'checkpoint.every', 1)
+    }
+    if (signal !== undefined) checkInstance(signal, AbortSignal, 'signal')
+    if (onStep !== undefined) checkFunction(onStep, 'onStep')
+    if (onExperience !== undefined) checkFunction(onExperience, 'onExperience')
     if (this.done) return this.result
     this.#busy = true
     const c = this.context

@@ -67,6 +67,14 @@ export function checkIntegers(value: unknown, name: string, count?: number): num
   return [...value]
 }
 
+/** A list of strings. */
+export function checkStrings(value: unknown, name: string): string[] {
+  if (!Array.isArray(value) || value.some((entry) => typeof entry !== 'string')) {
+    return wrong(name, 'a list of strings', value)
+  }
+  return value
+}
+
 /** A function. */
 export function checkFunction(value: unknown, name: string): void {
   if (typeof value !== 'function') wrong(name, 'a function', value)

@@ -18,7 +18,7 @@
  */
 
 import { type JsTree, numpy as np, tree } from '@jax-js/jax'
-import { wrong } from '../engine/check.js'
+import { checkFinite, checkFunction, checkOptions, requireOptions, wrong } from '../engine/check.js'
 import { ArgumentError } from '../engine/errors.js'
 import {
   AdamW,
@@ -33,7 +33,7 @@ import {
   muonGroups,
   NorMuon,
   type NorMuonOptions,
-  type Optimizer,
+  Optimizer,
   type WholeOptions,
 } from '../optim/index.js'
 
@@ -72,11 +72,14 @@ type Made = Optimizer<{ lr: number }>
 type Bare = { data: Float32Array; shape: number[] }
 
 /** Leaves with their paths ('0.w', 'encoder.kernel'), in the order of tree.flatten. */
-function named(value: JsTree<np.Array>, path = ''): [string, np.Array][] {
+function named(value: JsTree<np.Array>, root: string, path = ''): [string, np.Array][] {
   if (value instanceof np.Array) return [[path, value]]
+  if (typeof value !== 'object' || value === null) {
+    wrong(path ? `${root}.${path}` : root, 'a tree of arrays', value)
+  }
   const join = (key: string) => (path ? `${path}.${key}` : key)
   return Object.entries(value).flatMap(([key, child]) =>
-    named(child as JsTree<np.Array>, join(key)),
+    named(child as JsTree<np.Array>, root, join(key)),
   )
 }
 
@@ -95,6 +98,14 @@ const given = (data: Float32Array, shape: readonly number[]): np.Array =>
 
 const zerosLike = ({ data, shape }: Bare): Bare => ({ data: new Float32Array(data.length), shape })
 
+/** A learning rate that must be given. */
+function checkRate(learningRate: ScalarOrSchedule): ScalarOrSchedule {
+  if (typeof learningRate === 'function') return learningRate
+  if (typeof learningRate !== 'number')
+    wrong('learningRate', 'a number or a schedule', learningRate)
+  return checkFinite(learningRate, 'learningRate')
+}
+
 /**
  * Any optimizer of palimpsest/optim as a gradient transformation. Its state is a tree: `count`, and
  * for each leaf of the parameters, by path, its buffers.
@@ -106,9 +117,8 @@ export function fromOptimizer(
   make: (params: Record<string, Bare>) => Made,
   learningRate: ScalarOrSchedule = 1,
 ): GradientTransformation {
-  if (typeof learningRate !== 'number' && typeof learningRate !== 'function') {
-    wrong('learningRate', 'a number or a schedule', learningRate)
-  }
+  checkFunction(make, 'make')
+  checkRate(learningRate)
   /** An optimizer over memory of its own, its parameters in the order of the leaves. */
   const build = (leaves: readonly [string, readonly number[]][]) => {
     const params = leaves.map(([name, shape]): [string, Bare] => [
@@ -116,6 +126,8 @@ export function fromOptimizer(
       { data: new Float32Array(shape.reduce((a, b) => a * b, 1)), shape: [...shape] },
     ])
     const optimizer = make(Object.fromEntries(params))
+    if (!(optimizer instanceof Optimizer))
+      wrong('make', 'a function that makes an optimizer', optimizer)
     const inOrder = params.map(([, p]) => p)
     const members = optimizer.paramGroups.flatMap((group) => group.params as Bare[])
     const places = members.map((p) => inOrder.indexOf(p))
@@ -149,13 +161,14 @@ export function fromOptimizer(
   }
   return {
     init(params) {
-      const built = build(named(params).map(([name, x]) => [name, x.shape]))
+      const built = build(named(params, 'params').map(([name, x]) => [name, x.shape]))
       tree.dispose(params)
       fresh(built)
       return stateOf(built, 0)
     },
     update(updates, state, params) {
-      const leaves = named(updates)
+      const leaves = named(updates, 'updates')
+      requireOptions((state as { buffers?: object } | null)?.buffers as object, 'state')
       const built = builtFor(leaves)
       const { optimizer, places, base } = built
       const { count, buffers } = state as {
@@ -187,7 +200,7 @@ export function fromOptimizer(
           ),
         })),
       })
-      const values = params ? new Map(named(params)) : null
+      const values = params ? new Map(named(params, 'params')) : null
       const before = values
         ? built.names.map((name) => {
             const x = values.get(name)
@@ -224,6 +237,14 @@ export function applyUpdates<Params extends JsTree<np.Array>>(
   params: Params,
   updates: Params,
 ): Params {
+  const [before, moves] = [named(params, 'params'), named(updates, 'updates')]
+  if (moves.length !== before.length || moves.some(([name], i) => name !== before[i]?.[0])) {
+    wrong(
+      'updates',
+      `the leaves [${before.map(([name]) => name)}]`,
+      moves.map(([name]) => name),
+    )
+  }
   return tree.map((p: np.Array, u: np.Array) => p.add(u), params, updates) as Params
 }
 
@@ -234,7 +255,8 @@ function family<Options extends object>(
   learningRate: ScalarOrSchedule,
   options: Family<Options>,
 ): GradientTransformation {
-  const { rest, isHidden, toHidden, toRest, ...own } = options as Family<MuonOptions>
+  const { rest, isHidden, toHidden, toRest, ...own } = checkOptions(options) as Family<MuonOptions>
+  checkOptions(rest, 'rest')
   const lists = {
     ...(isHidden ? { isHidden } : {}),
     ...(toHidden ? { toHidden } : {}),
@@ -249,7 +271,7 @@ function family<Options extends object>(
     // jax's layers are x·W with W [in, out].
     return new Class(groups as never, { outputAxis: 'last', ...own } as never) as Made
   }
-  return fromOptimizer(make, learningRate)
+  return fromOptimizer(make, checkRate(learningRate))
 }
 
 /** Muon for hidden matrices ([…in, out]) and AdamW for the rest, as muonGroups splits them. */
@@ -269,21 +291,36 @@ export const adamw = (
   learningRate: ScalarOrSchedule,
   options: Partial<Omit<AdamWOptions, 'lr' | 'stateDtype'>> = {},
 ) =>
-  fromOptimizer((params) => new AdamW(Object.values(params), { ...options, lr: 1 }), learningRate)
+  fromOptimizer(
+    (params) => new AdamW(Object.values(params), { ...checkOptions(options), lr: 1 }),
+    checkRate(learningRate),
+  )
 
 /** Lion. */
 export const lion = (
   learningRate: ScalarOrSchedule,
   options: Partial<Omit<LionOptions, 'lr' | 'stateDtype'>> = {},
-) => fromOptimizer((params) => new Lion(Object.values(params), { ...options, lr: 1 }), learningRate)
+) =>
+  fromOptimizer(
+    (params) => new Lion(Object.values(params), { ...checkOptions(options), lr: 1 }),
+    checkRate(learningRate),
+  )
 
 /** Muon's direction for every array, to be chained with a learning rate: +s·O, no decay. */
 export const scaleByMuon = (options: Family<MuonOptions> = {}) =>
-  negated(muon(1, { ...options, weightDecay: 0 }))
+  negated(muon(1, withoutDecay(options)))
 
 /** NorMuon's direction, to be chained with a learning rate. */
 export const scaleByNorMuon = (options: Family<NorMuonOptions> = {}) =>
-  negated(norMuon(1, { ...options, weightDecay: 0 }))
+  negated(norMuon(1, withoutDecay(options)))
+
+/** A direction decays nothing: another value than 0 would be ignored. */
+function withoutDecay<Options extends { weightDecay?: number }>(options: Options): Options {
+  if ((checkOptions(options).weightDecay ?? 0) !== 0) {
+    wrong('weightDecay', '0, for a direction decays nothing', options.weightDecay)
+  }
+  return { ...options, weightDecay: 0 }
+}
 
 function negated(transformation: GradientTransformation): GradientTransformation {
   return {

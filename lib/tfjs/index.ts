@@ -13,6 +13,7 @@
  */
 
 import * as tf from '@tensorflow/tfjs'
+import { checkChoice, checkOptions, checkStrings } from '../engine/check.js'
 import { ArgumentError, DTypeError } from '../engine/errors.js'
 import {
   type AdamWOptions,
@@ -85,8 +86,12 @@ export class MuonFamily extends tf.Optimizer {
 
   constructor(family: FamilyName, options: AnyOptions = {}) {
     super()
-    this.#family = family
-    this.#options = options
+    this.#family = checkChoice(family, 'family', Object.keys(families) as FamilyName[])
+    this.#options = checkOptions(options)
+    checkOptions(options.rest, 'rest')
+    for (const name of ['toHidden', 'toRest'] as const) {
+      if (options[name] !== undefined) checkStrings(options[name], name)
+    }
     // Wrong options are found now, not at the first step.
     this.#make([['kernel', { data: new Float32Array(4), shape: [2, 2] }]], ['kernel'])
   }

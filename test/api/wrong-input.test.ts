@@ -5,8 +5,12 @@
 
 import { readFileSync } from 'node:fs'
 import { test } from 'tap'
+import { jax, tfjs } from './bridges.js'
+import { continual } from './continual.js'
 import { findings, type Table } from './derive.js'
+import { dataTable, io, merge } from './files.js'
 import { linalg } from './linalg.js'
+import { adapt, masks, subspace } from './masks.js'
 import { networks } from './networks.js'
 import { optim } from './optim.js'
 import { root } from './root.js'
@@ -21,10 +25,26 @@ const tables: Record<string, Table> = {
   './linalg': linalg,
   './optim': optim,
   './nn': networks,
+  './masks': masks,
+  './adapt': adapt,
+  './subspace': subspace,
+  './continual': continual,
+  './merge': merge,
+  './data': dataTable,
+  './io': io,
+  './tfjs': tfjs,
+  './jax': jax,
 }
 
 /** Exports that take nothing that can be wrong. */
 const exempt: Record<string, readonly string[]> = {
+  // Made by lora() and pissa().
+  './subspace': ['Adapters'],
+  // Made by Trainer, by strategies, or without arguments; names and constructors by name.
+  './continual': ['Context', 'Teacher', 'Naive', 'Joint', 'scenarios', 'settings', 'strategies'],
+  // No arguments.
+  './merge': ['average'],
+  './data': ['corruptions', 'mobyDick', 'stateOfTheUnion'],
   // The base class, which cannot be made by itself, and the namespace of the schedules.
   // Layers without arguments, the base class (rows Module.…), and the namespace of initial values (init.…).
   './nn': ['Flatten', 'ReLU', 'SiLU', 'Sigmoid', 'Tanh', 'Module', 'init'],
@@ -49,6 +69,11 @@ const exempt: Record<string, readonly string[]> = {
     'Tensor',
   ],
 }
+
+test('every sub-path has a table', async (t) => {
+  const paths = Object.keys(packageJson.exports).filter((path) => path !== './package.json')
+  t.same(Object.keys(tables).sort(), paths.sort())
+})
 
 for (const [path, table] of Object.entries(tables)) {
   test(`${path}: every export has a row`, async (t) => {

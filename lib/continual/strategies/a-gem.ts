@@ -1,8 +1,11 @@
 /** Averaged gradient episodic memory: no step may raise the memory's loss, to first order. */
 
 import { checkInteger, checkOptions } from '../../engine/check.js'
+import { ShapeError } from '../../engine/errors.js'
 import { binaryInto } from '../../tensor/elementwise.js'
 import { grad, noGrad, scope, type Tensor } from '../../tensor/index.js'
+import { checkTensors } from '../../tensor/interop.js'
+import { sameShape } from '../../tensor/shape.js'
 import { wholeBatch } from '../batch.js'
 import type { Context } from '../context.js'
 import { Reservoir } from '../memory.js'
@@ -26,6 +29,14 @@ const dot = (a: Tensor, b: Tensor) => a.mul(b).sum().item()
  * @returns g·r before
  */
 export function projectConflict(grads: readonly Tensor[], reference: readonly Tensor[]): number {
+  checkTensors(grads, 'grads')
+  checkTensors(reference, 'reference')
+  if (
+    reference.length !== grads.length ||
+    grads.some((g, i) => !sameShape(g.shape, (reference[i] as Tensor).shape))
+  ) {
+    throw new ShapeError("'reference' must have the shapes of 'grads'")
+  }
   return scope(() =>
     noGrad(() => {
       const product = grads.reduce((sum, g, i) => sum + dot(g, reference[i] as Tensor), 0)

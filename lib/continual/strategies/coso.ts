@@ -1,6 +1,6 @@
 /** CoSO: continuous subspace optimization. */
 
-import { checkInteger, checkNumber, checkOptions } from '../../engine/check.js'
+import { checkInteger, checkNumber, checkOptions, wrong } from '../../engine/check.js'
 import { svd } from '../../linalg/index.js'
 import { Linear } from '../../nn/layers.js'
 import { FrequentDirections } from '../../subspace/frequent-directions.js'
@@ -65,6 +65,7 @@ export class CoSO implements Strategy {
       betas = [0.9, 0.999],
       eps = 1e-8,
     } = checkOptions(options)
+    if (!Array.isArray(betas) || betas.length !== 2) wrong('betas', 'a pair of numbers', betas)
     this.options = {
       rank: checkInteger(rank, 'rank', 1),
       every: checkInteger(every, 'every', 1),

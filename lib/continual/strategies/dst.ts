@@ -1,6 +1,6 @@
 /** Continual learning with dynamic sparse training: every task grows a subnetwork of its own. */
 
-import { checkChoice, checkInteger, checkNumber } from '../../engine/check.js'
+import { checkChoice, checkInteger, checkNumber, checkOptions } from '../../engine/check.js'
 import { ArgumentError } from '../../engine/errors.js'
 import { erk, uniform } from '../../masks/allocate.js'
 import { Mask, random, topK } from '../../masks/index.js'
@@ -75,6 +75,7 @@ export class Dst implements Strategy {
   #steps = 0
 
   constructor(options: DstOptions = {}) {
+    checkOptions(options)
     const o = {
       density: checkNumber(options.density ?? 0.2, 'density', Number.MIN_VALUE, 1),
       allocation: checkChoice(options.allocation ?? 'erk', 'allocation', allocations),
