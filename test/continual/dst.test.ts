@@ -38,7 +38,8 @@ for (const growth of ['random', 'unfired', 'gradient', 'momentum'] as const) {
         const { context: c } = run
         dst.beforeEvaluation(c, experience)
         c.model.eval()
-        const bits = noGrad(() => [...new Uint32Array(c.forward(probe).clone().data.buffer)])
+        const { data: answers } = noGrad(() => c.forward(probe).clone())
+        const bits = [...new Uint32Array(answers.buffer, answers.byteOffset, answers.length)]
         c.model.train()
         dst.afterEvaluation()
         return bits
