@@ -52,18 +52,18 @@ function prepare(a: ArrayLike, rank: number, options: RandomizedSvdOptions): Pre
     tolerance = 0,
     method = 'power',
   } = checkOptions(options)
-  // As takes_device_matrices in native/ops/device_svd.cpp decides.
-  const stack = stackOf(a, 'a', (rows, cols) => {
-    const width = Math.ceil((Math.min(rank, rows, cols) + oversamples) / 16) * 16
-    return method === 'power' && tolerance === 0 && width <= 96 && width < Math.min(rows, cols)
-  })
-  const { rows, cols, leading } = stack
   checkInteger(rank, 'rank', 1)
   checkInteger(oversamples, 'oversamples', 0, 2 ** 31)
   checkInteger(seed, 'seed', 0)
   checkNumber(tolerance, 'tolerance', 0, 1)
   checkChoice(normalizer, 'normalizer', ['auto', 'qr', 'none'] as const)
   const methodNumber = methods.indexOf(checkChoice(method, 'method', methods))
+  // As takes_device_matrices in native/ops/device_svd.cpp decides.
+  const stack = stackOf(a, 'a', (rows, cols) => {
+    const width = Math.ceil((Math.min(rank, rows, cols) + oversamples) / 16) * 16
+    return method === 'power' && tolerance === 0 && width <= 96 && width < Math.min(rows, cols)
+  })
+  const { rows, cols, leading } = stack
   const short = Math.min(rows, cols)
   const iterations =
     powerIterations === 'auto'
