@@ -38,7 +38,10 @@ export function describe(value: unknown, name = 'array'): Parts {
     return wrong(name, 'a Tensor, an ndarray or { data: TypedArray, shape: number[] }', value)
   }
   const { data } = value as DataWithShape
-  const dtype = (value as DataWithShape).dtype ?? dtypeOf(data, `${name}.data`)
+  const { dtype: said } = value as DataWithShape
+  // An ndarray says 'uint16' of what is bfloat16 here.
+  const dtype =
+    said === undefined || (said as string) === 'uint16' ? dtypeOf(data, `${name}.data`) : said
   const Type = arrayTypes[dtype]
   if (!Type) throw new DTypeError(`unknown dtype ${String(dtype)} of '${name}'`)
   if (!(data instanceof Type)) {
