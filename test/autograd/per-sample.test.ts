@@ -225,3 +225,62 @@ test('sums of squares over many samples; one by one where a model does not keep 
   }
   same(new Across(), waves([5, 4], 3), 1, 5)
 })
+
+test('per-sample gradients of Mamba: its convolution, its scan, its decay', async (t) => {
+  const model = new nn.Mamba(4, { states: 3, taps: 3, generator: g() })
+  const x = waves([3, 40, 4], 1)
+  const losses = (a: number, b: number) =>
+    model
+      .forward(x.slice(0, a, b))
+      .square()
+      .mean([1, 2])
+  check(t, model, losses, 3)
+  class Short extends nn.Module {
+    weight = nn.parameter(waves([4, 5], 2))
+    forward(input: Tensor): Tensor {
+      return nn.causalConv1d(input, this.weight)
+    }
+  }
+  const short = new Short()
+  const few = waves([3, 2, 4], 3)
+  check(
+    t,
+    short,
+    (a, b) =>
+      short
+        .forward(few.slice(0, a, b))
+        .square()
+        .sum([1, 2]),
+    3,
+  )
+})
+
+test('per-sample gradients of a transposed convolution, and of where()', async (t) => {
+  class Spread extends nn.Module {
+    up = new nn.ConvTranspose2d(2, 4, 3, {
+      stride: 2,
+      padding: 1,
+      outputPadding: 1,
+      groups: 2,
+      generator: g(),
+    })
+    low = nn.parameter(waves([4, 1, 1], 4))
+    high = nn.parameter(waves([1, 4, 6, 6], 5))
+    forward(x: Tensor): Tensor {
+      const y = this.up.forward(x)
+      return p.where(y.gt(0), this.low, p.where(y.gt(-0.2), y, this.high))
+    }
+  }
+  const model = new Spread()
+  const x = waves([4, 2, 3, 3], 6)
+  check(
+    t,
+    model,
+    (a, b) =>
+      model
+        .forward(x.slice(0, a, b))
+        .square()
+        .sum([1, 2, 3]),
+    4,
+  )
+})

@@ -152,16 +152,19 @@ function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: Geom
   ]
   return record(y, [x, weight, bias], rule, (g, samples, i) => {
     if (i === 0) return null
-    const n = x.shape[0] as number
     if (i === 2) return (squared) => rowSamples(sum(g, [2, 3]), samples, squared)
-    if (n !== samples) {
-      throw new NotPerSample(`${n} images are not ${samples} samples`)
-    }
-    return (squared) =>
-      finishInChunks(samples, sizeOf(weight.shape), squared, (begin, end) =>
-        imageSamples(slice(x, 0, begin, end), slice(g, 0, begin, end), weight.shape, geometry),
-      )
+    return kernelSamples(x, g, samples, weight.shape, geometry)
   })
+}
+
+/** The weight's gradients sample by sample; images of the convolution's input and of its output. */
+function kernelSamples(x: Tensor, g: Tensor, samples: number, shape: Shape, geometry: Geometry) {
+  const n = x.shape[0] as number
+  if (n !== samples) throw new NotPerSample(`${n} images are not ${samples} samples`)
+  return (squared: boolean) =>
+    finishInChunks(samples, sizeOf(shape), squared, (begin, end) =>
+      imageSamples(slice(x, 0, begin, end), slice(g, 0, begin, end), shape, geometry),
+    )
 }
 
 /** The weight's gradient of every image: products of its windows and the gradient's pixels. */
@@ -185,10 +188,14 @@ function towardsInput(weight: Tensor, g: Tensor, shape: Shape, geometry: Geometr
   writeProduct(dx, kernel, dy, geometry)
   native.conv2dBackwardData(dx.buffer, kernel.buffer, dy.buffer)
   if (!tracked(weight, g)) return dx
-  return record(dx, [weight, g], (h) => [
+  const rule = (h: Tensor) => [
     weight.requiresGrad ? towardsWeight(h, g, weight.shape, geometry) : null,
     g.requiresGrad ? convolve(h, weight, null, geometry) : null,
-  ])
+  ]
+  // As an operation of its own (convTranspose2d) it has the samples in g.
+  return record(dx, [weight, g], rule, (h, samples, i) =>
+    i === 0 ? kernelSamples(h, g, samples, weight.shape, geometry) : null,
+  )
 }
 
 function towardsWeight(x: Tensor, g: Tensor, shape: Shape, geometry: Geometry): Tensor {

@@ -226,10 +226,20 @@ export function where(condition: ArrayLike, a: Operand, b: Operand): Tensor {
   const tx = typeof x === 'number' ? null : x
   const ty = typeof y === 'number' ? null : y
   if (!tracked(tx, ty)) return out
-  return record(out, [tx, ty], (g) => [
-    tx?.requiresGrad ? reduceLike(where(c, g, 0), tx) : null,
-    ty?.requiresGrad ? reduceLike(where(c, 0, g), ty) : null,
-  ])
+  const back = (g: Tensor, i: number) => (i === 0 ? where(c, g, 0) : where(c, 0, g))
+  return record(
+    out,
+    [tx, ty],
+    (g) => [
+      tx?.requiresGrad ? reduceLike(back(g, 0), tx) : null,
+      ty?.requiresGrad ? reduceLike(back(g, 1), ty) : null,
+    ],
+    (g, samples, i) => {
+      const like = i === 0 ? tx : ty
+      if (!like || !isBroadcast(g, like.shape)) return null
+      return (squared) => broadcastSamples(back(g, i), like.shape, samples, squared)
+    },
+  )
 }
 
 /**

@@ -18,7 +18,7 @@ import { isRecording, record, type SampleRule, tracked } from '../tape.js'
 import { add, mul, rsqrt, square, sub } from './elementwise.js'
 import { contiguous } from './memory.js'
 import { mean as meanOf, sum } from './reductions.js'
-import { rowSamples } from './samples.js'
+import { NotPerSample, rowSamples } from './samples.js'
 import { reshape } from './views.js'
 
 /** A contiguous tensor as the kernels see it; null stands for an argument that is missing. */
@@ -305,7 +305,12 @@ export function batchNorm(
       return rowSamples(spatial.length > 0 ? sum(by, spatial) : by, count, squared)
     }
   }
-  record(y, [x, weight, bias], rule, given ? samples : null)
+  const refused: SampleRule = () => {
+    throw new NotPerSample(
+      "a batch norm over the batch's statistics mixes the samples, so that none has a gradient of its own: call eval() on the model, or set the layer's `statistics` to 'running'",
+    )
+  }
+  record(y, [x, weight, bias], rule, given ? samples : refused)
   return { y, mean, variance }
 }
 

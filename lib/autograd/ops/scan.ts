@@ -11,7 +11,8 @@ import { isRecording, record, tracked } from '../tape.js'
 import { add, exp, mul } from './elementwise.js'
 import { contiguous } from './memory.js'
 import { sum } from './reductions.js'
-import { select, slice, stack, unsqueeze } from './views.js'
+import { finishInChunks, NotPerSample, rowSamples } from './samples.js'
+import { reshape, select, slice, stack, unsqueeze } from './views.js'
 
 const dense = (x: Tensor | null) => (x ? contiguous(x.detach()) : null)
 const arrayOf = (x: Tensor | null) => (x ? x.buffer : null)
@@ -86,19 +87,41 @@ export function selectiveScan(
   writeViews(...own, y, kept)
   native.selectiveScan(...own.map(arrayOf), y.buffer, kept.buffer)
   if (!tracked(u, delta, decay) && !tracked(drive, read, through)) return y
-  return record(y, inputs, (g) => {
-    if (isRecording()) return again(inputs, scanByDefinition(inputs), g)
-    const dy = contiguous(g)
-    const slopes = inputs.map((x) => (x ? Tensor.empty(x.shape, x.dtype, x.device) : null))
-    writeViews(...own, kept, dy, ...slopes)
-    native.selectiveScanBackward(
-      ...own.map(arrayOf),
-      kept.buffer,
-      dy.buffer,
-      ...slopes.map(arrayOf),
-    )
-    return slopes
+  const rule = (g: Tensor) =>
+    isRecording() ? again(inputs, scanByDefinition(inputs), g) : scanSlopes(own, kept, g)
+  return record(y, inputs, rule, (g, samples, i) => {
+    if (i === 5) return (squared) => rowSamples(sum(mul(g, u), 1), samples, squared)
+    if (i !== 2) return null
+    // Each sample drives the states of its own: the kernel runs back through one after the other.
+    if (batch !== samples) throw new NotPerSample(`${batch} sequences are not ${samples} samples`)
+    const part = (x: Tensor | null, at: number) => x && slice(x, 0, at, at + 1)
+    const apart = reshape(kept, [batch, -1])
+    return (squared) =>
+      finishInChunks(samples, decay.size, squared, (begin, end) =>
+        stack(
+          Array.from({ length: end - begin }, (_, k) => {
+            const at = begin + k
+            const mine = own.map((x, j) => (j === 2 || j === 5 ? x : part(x, at)))
+            const states = reshape(slice(apart, 0, at, at + 1), [-1])
+            return scanSlopes(mine, states, slice(g, 0, at, at + 1))[2] as Tensor
+          }),
+        ),
+      )
   })
+}
+
+/** Gradients of the scan's inputs (contiguous) by its kernel. */
+function scanSlopes(inputs: readonly (Tensor | null)[], kept: Tensor, g: Tensor) {
+  const dy = contiguous(g)
+  const slopes = inputs.map((x) => (x ? Tensor.empty(x.shape, x.dtype, x.device) : null))
+  writeViews(...inputs, kept, dy, ...slopes)
+  native.selectiveScanBackward(
+    ...inputs.map(arrayOf),
+    kept.buffer,
+    dy.buffer,
+    ...slopes.map(arrayOf),
+  )
+  return slopes
 }
 
 /** The scan as its definition has it, one step at a time. */
@@ -147,7 +170,7 @@ export function causalConv1d(
   writeViews(...own, y)
   native.causalConv(...own.map(arrayOf), y.buffer)
   if (!tracked(x, weight, bias)) return y
-  return record(y, inputs, (g) => {
+  const rule = (g: Tensor) => {
     if (isRecording()) return again(inputs, convByDefinition(inputs), g)
     const dy = contiguous(g)
     const slopes = inputs.map((t) => (t ? Tensor.empty(t.shape, t.dtype, t.device) : null))
@@ -160,7 +183,22 @@ export function causalConv1d(
       ...slopes.map(arrayOf),
     )
     return slopes
+  }
+  return record(y, inputs, rule, (g, samples, i) => {
+    if (i === 0) return null
+    if (i === 2) return (squared) => rowSamples(sum(g, 1), samples, squared)
+    return (squared) => rowSamples(tapSamples(x, g, weight.shape[1] as number), samples, squared)
   })
+}
+
+/** The gradient of every tap, sequence by sequence: [batch, channels, taps]. */
+function tapSamples(x: Tensor, g: Tensor, taps: number): Tensor {
+  const time = x.shape[1] as number
+  const each = Array.from({ length: taps }, (_, k) => {
+    const back = Math.min(time, taps - 1 - k)
+    return sum(mul(slice(g, 1, back), slice(x, 1, 0, time - back)), 1)
+  })
+  return stack(each, 2)
 }
 
 function convByDefinition([x, weight, bias]: readonly (Tensor | null)[]): Tensor {
