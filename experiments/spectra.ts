@@ -133,9 +133,10 @@ const experiment: Experiment = {
       average(of('top')),
       average(of('end')),
     ]
-    const collapse = low < 0.9 * start
-    const growth = top > 1.1 * low
-    const compression = end < 0.97 * top
+    // A phase was seen where every seed shows it by more than a few per cent.
+    const collapse = figures.every((f) => f.low < 0.9 * f.start)
+    const growth = figures.every((f) => f.top > 1.1 * f.low)
+    const compression = figures.every((f) => f.end < 0.97 * f.top)
     const seen = [
       collapse && 'a collapse',
       growth && 'a growth',

@@ -12,7 +12,7 @@ import { optimizerNames, trainBranches } from './optimizer-race.js'
 import { gptTask, vitTask } from './optimizer-tasks.js'
 
 /** Trainings an optimizer and task. */
-const budget = 10
+const budget = 8
 const start = {
   GPT: { AdamW: 0.002, Muon: 0.04, NorMuon: 0.04 },
   ViT: { AdamW: 0.002, Muon: 0.01, NorMuon: 0.01 },

@@ -74,7 +74,10 @@ export function corpus() {
   }
 }
 
-/** Trains one width; loss on held-out text and the geometric mean of the top singular values. */
+/**
+ * Trains one width; loss on held-out text and the geometric mean of the top singular values, at the end and
+ * when half of the steps are done: where they still grow there is no steady state yet.
+ */
 export async function trainWidth(
   { vocabulary, train, held }: ReturnType<typeof corpus>,
   width: number,
@@ -86,7 +89,7 @@ export async function trainWidth(
     steps: number
     signal?: AbortSignal | undefined
   },
-): Promise<{ loss: number; top: number }> {
+): Promise<{ loss: number; top: number; half: number }> {
   const { lr, weightDecay, rule, seed, steps, signal } = options
   const net = new Transformer(vocabulary, width, new Generator(seed))
   const groups = layerwiseWeightDecay(net, {
@@ -102,8 +105,16 @@ export async function trainWidth(
   const order = new Generator(1000 + seed)
   const loss = ({ inputs, targets }: { inputs: Tensor; targets: Tensor }) =>
     nn.crossEntropy(net.call(inputs).reshape(-1, vocabulary), targets.reshape(-1))
+  const topOf = () => {
+    const tops = Object.entries(topSingularValues(net)).flatMap(([name, x]) =>
+      name.startsWith('blocks') ? [Math.log(x)] : [],
+    )
+    return Math.exp(average(tops))
+  }
+  let half = 0
   for (let step = 0; step < steps; step++) {
     if (signal?.aborted) throw new AbortError()
+    if (step === Math.floor(steps / 2)) half = topOf()
     // Up, then down to a tenth in a straight line.
     const factor = Math.min(1, (step + 1) / 20) * (1 - (0.9 * step) / steps)
     optimizer.paramGroups.forEach((group, i) => {
@@ -119,11 +130,7 @@ export async function trainWidth(
   }
   const indices = Int32Array.from({ length: 128 }, (_, k) => k)
   const value = noGrad(() => scope(() => loss(held.batch(indices)).item()))
-  const tops = Object.entries(topSingularValues(net)).flatMap(([name, x]) =>
-    name.startsWith('blocks') ? [Math.log(x)] : [],
-  )
-  const top = Math.exp(tops.reduce((a, b) => a + b, 0) / tops.length)
-  return { loss: value, top }
+  return { loss: value, top: topOf(), half }
 }
 
 /** The slope of log y over log x by least squares, and its standard error. */
@@ -145,11 +152,12 @@ const experiment: Experiment = {
     const data = corpus()
     const used = quick ? [64, 128] : widths
     const rules = { 'the rule (λ ∝ √d)': true, 'plain μP (λ constant)': false }
-    const results: Record<string, { loss: number[][]; top: number[][] }> = {}
+    const results: Record<string, Record<'loss' | 'top' | 'half', number[][]>> = {}
     let done = 0
     for (const [name, rule] of Object.entries(rules)) {
       const loss: number[][] = []
       const top: number[][] = []
+      const half: number[][] = []
       for (const width of used) {
         // At the base width both are the same.
         const same = width === baseWidth ? Object.values(results)[0] : undefined
@@ -163,12 +171,13 @@ const experiment: Experiment = {
         }
         loss.push(same?.loss[0] ?? runs.map((run) => run.loss))
         top.push(same?.top[0] ?? runs.map((run) => run.top))
+        half.push(same?.half[0] ?? runs.map((run) => run.half))
       }
-      results[name] = { loss, top }
+      results[name] = { loss, top, half }
     }
     const perSeed = (table: number[][], of: (values: number[]) => number) =>
       seeds.map((_, s) => of(table.map((row) => row[s] as number)))
-    const figures = Object.entries(results).flatMap(([name, { loss, top }]): Figure[] => [
+    const figures = Object.entries(results).flatMap(([name, { loss, top, half }]): Figure[] => [
       overSeeds(
         `${name}: top singular value ∝ width^`,
         perSeed(top, (y) => exponent(used, y).slope),
@@ -184,6 +193,10 @@ const experiment: Experiment = {
       overSeeds(
         `${name}: top singular value, width ${used.at(-1)} over ${used[0]}`,
         perSeed(top, (y) => (y.at(-1) as number) / (y[0] as number)),
+      ),
+      overSeeds(
+        `${name}: top singular value at the end over half-time, width ${used.at(-1)}`,
+        (top.at(-1) as number[]).map((y, s) => y / (half.at(-1)?.[s] as number)),
       ),
       ...used.map((width, i) =>
         overSeeds(`${name}: held-out loss at width ${width}`, loss[i] as number[]),

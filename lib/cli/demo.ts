@@ -20,13 +20,13 @@ export interface DemoOptions {
   seeds: string
 }
 
-const methods = ['naive', 'ewc', 'a-gem', 'er', 'der++']
+export const methods = ['naive', 'ewc', 'a-gem', 'er', 'der++']
 
 /**
  * The two streams. Learning rates and epochs are where the naive way learns every single task well and
  * forgets most; strategies have their defaults, but for what `set` names.
  */
-const parts = [
+export const parts = [
   {
     title: 'Permuted digits',
     about: 'every task shows the pixels in another order; one set of ten outputs',
