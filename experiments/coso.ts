@@ -23,12 +23,12 @@ const algorithms: { name: string; knobs: Algorithm['grid']; make: (x: number) =>
   },
   {
     name: 'GPM',
-    knobs: { lr: [0.1, 0.2, 0.4], threshold: [0.9, 0.95, 0.98] },
+    knobs: { lr: [0.05, 0.1, 0.2], threshold: [0.9, 0.95, 0.98] },
     make: (threshold) => [new Gpm({ threshold })],
   },
   {
     name: 'CoSO',
-    knobs: { lr: [0.001, 0.003, 0.01], threshold: [0.7, 0.85, 0.95] },
+    knobs: { lr: [0.0005, 0.001, 0.003], threshold: [0.7, 0.85, 0.95] },
     make: (threshold) => [new CoSO({ rank: 32, sketch: 100, threshold })],
   },
 ]

@@ -3,12 +3,16 @@
  * Run: node dist/experiments/hundred-tasks.js [tasks = 100]
  */
 
-import { limited, mlp, permuted, strategiesNamed, Trainer } from '../lib/continual/index.js'
+import { mlp, permuted, strategiesNamed, Trainer } from '../lib/continual/index.js'
 import { digits } from '../lib/data/index.js'
+import { part } from './experiment.js'
 
 const tasks = Number(process.argv[2] ?? 100)
+const { train, test } = digits()
+// Few examples a task: what grows would grow with the tasks.
+const data = { train: part(train, 0, 640), test: part(test, 0, 20) }
 for (const name of ['naive', 'er', 'der++', 'a-gem', 'lwf', 'ewc', 'si', 'refresh+er']) {
-  const stream = limited(permuted(digits(), { tasks, seed: 1 }), { train: 640, test: 20 })
+  const stream = permuted(data, { tasks, seed: 1 })
   const trainer = new Trainer({
     scenario: stream,
     model: mlp(stream),

@@ -77,7 +77,7 @@ function adapter(source: nn.Module, train: Dataset, seed: number, options: objec
 
 /** Without penalty and without selection the same student and teacher are a plain mean teacher. */
 const kinds = { 'mean teacher': { lambda: 0, quantile: 0 }, psmt: {} }
-const rates = [3e-3, 1e-2, 3e-2, 1e-1]
+const rates = [3e-4, 1e-3, 3e-3, 1e-2]
 
 const experiment: Experiment = {
   system: 'psmt',

@@ -18,6 +18,13 @@ const moments = (steps: number): number[] => {
   return [...list, steps]
 }
 
+/** As in pretraining: up over a twentieth of the steps, then down to a tenth along a cosine. */
+const rateAt = (step: number, steps: number): number => {
+  const warmup = Math.ceil(steps / 20)
+  const way = Math.max(0, step - warmup) / Math.max(1, steps - warmup)
+  return 2e-3 * Math.min(1, (step + 1) / warmup) * (0.55 + 0.45 * Math.cos(Math.PI * way))
+}
+
 const experiment: Experiment = {
   system: 'spectra',
   paper:
@@ -55,7 +62,7 @@ const experiment: Experiment = {
         width,
         generator,
       })
-      const opt = new AdamW(net.parameters(), { lr: 2e-3, weightDecay: 0.1 })
+      const opt = new AdamW(net.parameters(), { lr: 0, betas: [0.9, 0.95], weightDecay: 0.1 })
       const fixed = window(draw(new Generator(1), samples), 0)
       const look = () => {
         let features: Tensor | null = null
@@ -92,6 +99,7 @@ const experiment: Experiment = {
         }
         if (step === steps) break
         const starts = draw(generator, batch)
+        for (const group of opt.paramGroups) group.lr = rateAt(step, steps)
         scope(() => {
           const logits = net.forward(window(starts, 0))
           const loss = nn.crossEntropy(

@@ -15,8 +15,8 @@ import { average, part } from './experiment.js'
 
 const rates = [0.05, 0.1, 0.2]
 const strengths: Record<string, Record<string, number[]>> = {
-  ewc: { 'ewc.lambda': [3, 10, 30, 100] },
-  'der++': { 'der++.alpha': [0.2, 0.5, 1] },
+  ewc: { 'ewc.lambda': [10, 50, 200] },
+  'der++': { 'der++.alpha': [0.5, 1] },
 }
 const { train } = digits()
 const held = 1000

@@ -11,8 +11,8 @@ import { digits, mobyDick, subset } from '../lib/data/index.js'
 import { optimizerNames, trainBranches } from './optimizer-race.js'
 import { gptTask, vitTask } from './optimizer-tasks.js'
 
-/** Trainings an optimizer and task. */
-const budget = 8
+/** Trainings of each optimizer. */
+const budgets = { GPT: 8, ViT: 6 }
 const start = {
   GPT: { AdamW: 0.002, Muon: 0.04, NorMuon: 0.04 },
   ViT: { AdamW: 0.002, Muon: 0.01, NorMuon: 0.01 },
@@ -34,6 +34,7 @@ type Place = readonly [rate: number, decay: number]
 
 for (const task of tasks) {
   if (process.argv[2] && process.argv[2] !== task.name) continue
+  const budget = budgets[task.name as keyof typeof budgets]
   for (const name of optimizerNames) {
     const settingAt = ([rate, decay]: Place) => ({
       lr: start[task.name as keyof typeof start][name] * 2 ** rate,
