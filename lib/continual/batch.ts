@@ -1,11 +1,12 @@
 /** From rows of a dataset to a batch. */
 
+import type { Dataset } from '../data/dataset.js'
 import { gather } from '../tensor/indexing.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Batch, TaskDataset } from './strategy.js'
 
 /** Inputs and labels as tensors over the dataset's own memory. */
-const tensorsOf = ({ inputs, labels, shape }: TaskDataset) => ({
+const tensorsOf = ({ inputs, labels, shape }: Dataset) => ({
   inputs: Tensor.from({ data: inputs, shape: [labels.length, ...shape] }),
   targets: Tensor.from({ data: labels, shape: [labels.length] }),
 })
@@ -22,6 +23,16 @@ export function batchOf(data: TaskDataset, rows: Int32Array, task: number): Batc
       ? Int32Array.from(rows, (row) => tasks[row] as number)
       : new Int32Array(rows.length).fill(task),
   }
+}
+
+/** Examples [from, to) as tensors over the dataset's own memory. */
+export function stretchOf({ inputs, labels, shape }: Dataset, from: number, to: number) {
+  const width = inputs.length / labels.length
+  return tensorsOf({
+    inputs: inputs.subarray(from * width, to * width),
+    labels: labels.subarray(from, to),
+    shape,
+  })
 }
 
 /** All of a dataset as one batch over its own memory. */

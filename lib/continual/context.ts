@@ -126,12 +126,14 @@ export class Context {
     { targets, tasks }: Pick<Batch, 'targets' | 'tasks'>,
     reduction: 'mean' | 'none' = 'mean',
   ): Tensor {
-    const heads = [...new Set(tasks)].map((task) => this.trainColumns(task))
-    const [from, to] = heads[0] as Columns
-    if (heads.every((head) => head[0] === from && head[1] === to)) {
-      if (from === 0 && to === logits.shape[1]) return crossEntropy(logits, targets, { reduction })
-      const goal = from === 0 ? targets : targets.sub(from)
-      return crossEntropy(columnsOf(logits, [from, to]), goal, { reduction })
+    const [from, to] = this.trainColumns(tasks[0] as number)
+    const apart = (task: number) => {
+      const head = this.trainColumns(task)
+      return head[0] !== from || head[1] !== to
+    }
+    if (this.scenario.setting === 'domain' || ![...new Set(tasks)].some(apart)) {
+      if (from === 0 && to === logits.shape[1]) return crossEntropy(logits, targets)
+      return crossEntropy(columnsOf(logits, [from, to]), from === 0 ? targets : targets.sub(from))
     }
     // Rows of several heads: outputs of others are out of the sum.
     const [n, outputs] = logits.shape as [number, number]

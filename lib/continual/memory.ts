@@ -123,6 +123,14 @@ export class Reservoir {
   }
 }
 
+/** One list after the other. */
+export function joined(a: Int32Array, b: Int32Array): Int32Array {
+  const both = new Int32Array(a.length + b.length)
+  both.set(a)
+  both.set(b, a.length)
+  return both
+}
+
 /** `count` different numbers below `size`, uniformly (Floyd's algorithm keeps the draws at `count`). */
 export function chosen(size: number, count: number, generator: Generator): number[] {
   checkInteger(size, 'size', 0)

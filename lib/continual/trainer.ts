@@ -25,7 +25,7 @@ import type { OptimizerState } from '../optim/optimizer.js'
 import { SGD } from '../optim/sgd.js'
 import { Generator, withGenerator } from '../random/index.js'
 import { noGrad, scope, type Tensor } from '../tensor/index.js'
-import { batchOf } from './batch.js'
+import { batchOf, stretchOf } from './batch.js'
 import {
   type AnyOptimizer,
   Context,
@@ -389,12 +389,12 @@ export class Trainer {
     c.model.eval()
     try {
       for (let start = 0; start < n; start += 512) {
-        const rows = Int32Array.from({ length: Math.min(512, n - start) }, (_, i) => start + i)
         hits += scope(() =>
           noGrad(() => {
-            const { inputs, targets } = batchOf(data, rows, experience.index)
-            const logits = columnsOf(c.forward(inputs), columns)
-            return logits.argmax(1).eq(targets.sub(columns[0])).sum().item()
+            const { inputs, targets } = stretchOf(data, start, Math.min(start + 512, n))
+            const answers = columnsOf(c.forward(inputs), columns).argmax(1)
+            const wanted = columns[0] === 0 ? targets : targets.sub(columns[0])
+            return answers.eq(wanted).sum().item()
           }),
         )
       }

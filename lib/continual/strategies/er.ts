@@ -3,7 +3,7 @@
 import { checkInteger, checkOptions } from '../../engine/check.js'
 import { cat } from '../../tensor/index.js'
 import type { Context } from '../context.js'
-import { Reservoir } from '../memory.js'
+import { joined, Reservoir } from '../memory.js'
 import type { StateValue } from '../state.js'
 import type { Batch, Strategy } from '../strategy.js'
 
@@ -37,7 +37,7 @@ export class Er implements Strategy {
     return {
       inputs: cat([batch.inputs, old.inputs]),
       targets: cat([batch.targets, old.targets]),
-      tasks: Int32Array.of(...batch.tasks, ...old.tasks),
+      tasks: joined(batch.tasks, old.tasks),
     }
   }
 

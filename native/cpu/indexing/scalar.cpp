@@ -19,6 +19,7 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // entries a task takes
 constexpr int64_t kBlock = 64;     // columns that a scatter's task owns
+constexpr int64_t kAheadBytes = 8192;  // of a row, at most, asked for before the row ahead of it is read
 
 // A view whose extent along `axis` is the index's and that does not move along it.
 View frozen(const View& view, int axis, int64_t extent) {
@@ -80,10 +81,23 @@ void gather_entries(Context& context, const GatherArgs& args) {
   const T* in = args.in.as<const T>();
   const int64_t pieces = (inner + kGrain - 1) / kGrain;
   const int64_t rows = pieces > 1 ? 1 : std::max<int64_t>(1, kGrain / inner);
+  // Rows lie anywhere: while one is read, the next is on its way from memory. What a row reads is one
+  // run of the source, its slice or the whole line that its entries are picked from.
+  const int64_t run = by == 0 ? (from == 1 ? inner : 0) : (step == 1 && from == 0 ? args.in.shape[args.axis] : 0);
+  const auto ask = [&](const int64_t* at) {
+    const T* next = in + at[2] + (by == 0 ? index[at[1]] * step : 0);
+    const int64_t bytes = std::min(run * static_cast<int64_t>(sizeof(T)), kAheadBytes);
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(reinterpret_cast<const char*>(next) + i);
+  };
   context.parallel_chunks(walk.outer() * pieces, rows, [&](int64_t begin, int64_t end) {
+    int64_t at[kMaxOperands], ahead[kMaxOperands];
+    walk.row(begin / pieces, ahead);
     for (int64_t task = begin; task < end; ++task) {
-      int64_t at[kMaxOperands];
-      walk.row(task / pieces, at);
+      std::copy_n(ahead, kMaxOperands, at);
+      if (task + 1 < end) {
+        walk.row((task + 1) / pieces, ahead);
+        if (run > 0 && pieces == 1) ask(ahead);
+      }
       const int64_t first = task % pieces * kGrain;
       const int64_t n = std::min(kGrain, inner - first);
       T* y = out + at[0] + first * to;
@@ -96,6 +110,8 @@ void gather_entries(Context& context, const GatherArgs& args) {
         } else {
           for (int64_t i = 0; i < n; ++i) y[i * to] = slice[i * from];
         }
+      } else if (to == 1 && by == 1 && from == 0 && step == 1) {  // a line in another order
+        for (int64_t i = 0; i < n; ++i) y[i] = x[k[i]];
       } else {
         for (int64_t i = 0; i < n; ++i) y[i * to] = x[i * from + k[i * by] * step];
       }
