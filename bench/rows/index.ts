@@ -3,6 +3,7 @@
 import { rows as continual } from './continual.js'
 import { rows as decompositions } from './decompositions.js'
 import { rows as fisher } from './fisher.js'
+import { rows as layers } from './layers.js'
 import { rows as masks } from './masks.js'
 import { rows as matmul } from './matmul.js'
 import { rows as networks } from './networks.js'
@@ -29,4 +30,5 @@ export const rows: RowMaker[] = [
   ...subspace,
   ...train,
   ...networks,
+  ...layers,
 ]

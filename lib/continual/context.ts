@@ -132,8 +132,9 @@ export class Context {
       return head[0] !== from || head[1] !== to
     }
     if (this.scenario.setting === 'domain' || ![...new Set(tasks)].some(apart)) {
-      if (from === 0 && to === logits.shape[1]) return crossEntropy(logits, targets)
-      return crossEntropy(columnsOf(logits, [from, to]), from === 0 ? targets : targets.sub(from))
+      if (from === 0 && to === logits.shape[1]) return crossEntropy(logits, targets, { reduction })
+      const goal = from === 0 ? targets : targets.sub(from)
+      return crossEntropy(columnsOf(logits, [from, to]), goal, { reduction })
     }
     // Rows of several heads: outputs of others are out of the sum.
     const [n, outputs] = logits.shape as [number, number]
