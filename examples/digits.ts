@@ -7,7 +7,7 @@
 import { Generator, scope } from 'palimpsest'
 import { DataLoader, digits, randomShift, shaped } from 'palimpsest/data'
 import * as nn from 'palimpsest/nn'
-import { cosine, Muon, muonGroups, Scheduler } from 'palimpsest/optim'
+import { cosine, Muon, muonGroups, Scheduler, warmup } from 'palimpsest/optim'
 import { accuracy, endless, quick, withBar } from './progress.js'
 
 const image = shaped(1, 28, 28)
@@ -50,15 +50,16 @@ const recipes: Record<string, Recipe> = {
     net: (generator) =>
       new nn.VisionTransformer({
         imageSize: 28,
-        patchSize: 4,
+        patchSize: 7,
         channels: 1,
         classes: 10,
         layers: 3,
         heads: 4,
         width: 64,
+        pool: 'mean',
         generator,
       }),
-    steps: 150,
+    steps: 1500,
     batchSize: 64,
   },
 }
@@ -73,7 +74,8 @@ const optimizer = new Muon(
   muonGroups(net, { hidden: { lr: 0.02, weightDecay: 0.01 }, rest: { lr: 0.002 } }),
 )
 const steps = quick ? 8 : recipe.steps
-const schedule = new Scheduler(optimizer, cosine(steps))
+const up = Math.ceil(steps / 20)
+const schedule = new Scheduler(optimizer, warmup(up, cosine(steps - up)))
 const loader = new DataLoader(train, {
   batchSize: quick ? 16 : recipe.batchSize,
   shuffle: true,

@@ -28,7 +28,7 @@ const model = new nn.GPT({
   width: quick ? 16 : 96,
   generator,
 })
-const steps = quick ? 6 : 150
+const steps = quick ? 6 : 1200
 const optimizer = new Muon(
   muonGroups(model, { hidden: { lr: 0.02, weightDecay: 0.01 }, rest: { lr: 0.002 } }),
 )
