@@ -37,13 +37,13 @@ export interface CompareOptions {
 /** Budgets of steps that are tried, in order. */
 export const budgets: Record<NetworkName, readonly number[]> = {
   MLP: [30, 45, 60, 90, 120, 180, 240],
-  'conv net': [31, 62, 93, 124],
+  'conv net': [31, 62, 124, 248],
 }
 
 /** Budgets that rates are tuned for; others take the rate of the next smaller one. */
 export const tunedBudgets: Record<NetworkName, readonly number[]> = {
   MLP: [30, 60, 120, 240],
-  'conv net': [31, 62, 124],
+  'conv net': [31, 62, 124, 248],
 }
 
 /** Learning rates by tuned budget. AdamW's are those of what Muon and NorMuon leave to it, too. */
@@ -54,9 +54,10 @@ const rates: Record<NetworkName, Record<OptimizerName, readonly number[]>> = {
     NorMuon: [0.16, 0.04, 0.02, 0.02],
   },
   'conv net': {
-    AdamW: [0.032, 0.032, 0.016],
-    Muon: [0.16, 0.08, 0.04],
-    NorMuon: [0.16, 0.08, 0.08],
+    // Muon and NorMuon are where AdamW ends before their last budget, which keeps the rate of 124 steps.
+    AdamW: [0.032, 0.032, 0.016, 0.032],
+    Muon: [0.16, 0.08, 0.04, 0.04],
+    NorMuon: [0.16, 0.08, 0.08, 0.08],
   },
 }
 
