@@ -233,7 +233,7 @@ export class GELU extends Module {
 
   constructor(options: { approximate?: 'none' | 'tanh' } = {}) {
     super()
-    const { approximate = 'none' as 'none' | 'tanh' } = checkOptions(options)
+    const { approximate = 'none' } = checkOptions(options)
     this.#approximate = checkChoice(approximate, 'approximate', ['none', 'tanh'])
   }
 

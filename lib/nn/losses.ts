@@ -56,27 +56,20 @@ function pairOf(
   return [x, target]
 }
 
+/** A loss by element, from prediction and target of one shape. */
+const byElement =
+  (terms: (x: Tensor, target: Tensor) => Tensor) =>
+  (input: ArrayLike, goal: ArrayLike, options: { reduction?: Reduction } = {}): Tensor => {
+    const { reduction = 'mean' } = checkOptions(options)
+    const [x, target] = pairOf(input, goal)
+    return reduced(terms(x, target), reduction)
+  }
+
 /** (x − target)². */
-export function mseLoss(
-  input: ArrayLike,
-  goal: ArrayLike,
-  options: { reduction?: Reduction } = {},
-): Tensor {
-  const { reduction = 'mean' as Reduction } = checkOptions(options)
-  const [x, target] = pairOf(input, goal)
-  return reduced(square(sub(x, target)), reduction)
-}
+export const mseLoss = byElement((x, target) => square(sub(x, target)))
 
 /** Binary cross-entropy from logits, softplus(x) − x·target, without overflow. */
-export function bceWithLogits(
-  input: ArrayLike,
-  goal: ArrayLike,
-  options: { reduction?: Reduction } = {},
-): Tensor {
-  const { reduction = 'mean' as Reduction } = checkOptions(options)
-  const [x, target] = pairOf(input, goal)
-  return reduced(x.softplus().sub(x.mul(target)), reduction)
-}
+export const bceWithLogits = byElement((x, target) => x.softplus().sub(x.mul(target)))
 
 /**
  * KL(target ‖ x) of log-probabilities: Σ target·(log target − x).
@@ -89,8 +82,7 @@ export function klDiv(
   goal: ArrayLike,
   options: { logTarget?: boolean; reduction?: Reduction | 'batchMean' } = {},
 ): Tensor {
-  const { logTarget = true, reduction = 'batchMean' as Reduction | 'batchMean' } =
-    checkOptions(options)
+  const { logTarget = true, reduction = 'batchMean' } = checkOptions(options)
   const [x, target] = pairOf(input, goal)
   // 0·log 0 is 0.
   const terms = logTarget
@@ -100,15 +92,7 @@ export function klDiv(
 }
 
 /** |x − target|. */
-export function l1Loss(
-  input: ArrayLike,
-  goal: ArrayLike,
-  options: { reduction?: Reduction } = {},
-): Tensor {
-  const { reduction = 'mean' as Reduction } = checkOptions(options)
-  const [x, target] = pairOf(input, goal)
-  return reduced(abs(sub(x, target)), reduction)
-}
+export const l1Loss = byElement((x, target) => abs(sub(x, target)))
 
 /** ½d²/β where |d| = |x − target| < β, else |d| − β/2 (Girshick 2015). */
 export function smoothL1Loss(
@@ -116,7 +100,7 @@ export function smoothL1Loss(
   goal: ArrayLike,
   options: { beta?: number; reduction?: Reduction } = {},
 ): Tensor {
-  const { beta = 1, reduction = 'mean' as Reduction } = checkOptions(options)
+  const { beta = 1, reduction = 'mean' } = checkOptions(options)
   checkNumber(beta, 'beta', 0, Number.MAX_VALUE)
   if (beta === 0) return l1Loss(input, goal, { reduction })
   return mul(huberLoss(input, goal, { delta: beta, reduction }), 1 / beta)
@@ -128,7 +112,7 @@ export function huberLoss(
   goal: ArrayLike,
   options: { delta?: number; reduction?: Reduction } = {},
 ): Tensor {
-  const { delta = 1, reduction = 'mean' as Reduction } = checkOptions(options)
+  const { delta = 1, reduction = 'mean' } = checkOptions(options)
   checkNumber(delta, 'delta', Number.MIN_VALUE, Number.MAX_VALUE)
   const [x, target] = pairOf(input, goal)
   const distance = abs(sub(x, target))
@@ -138,17 +122,10 @@ export function huberLoss(
 }
 
 /** −(target·log x + (1 − target)·log(1 − x)) of probabilities; logarithms are at least −100. */
-export function bceLoss(
-  input: ArrayLike,
-  goal: ArrayLike,
-  options: { reduction?: Reduction } = {},
-): Tensor {
-  const { reduction = 'mean' as Reduction } = checkOptions(options)
-  const [x, target] = pairOf(input, goal)
+export const bceLoss = byElement((x, target) => {
   const bounded = (p: Tensor) => maximum(p.log(), -100)
-  const complement = sub(1, target)
-  return reduced(neg(add(mul(target, bounded(x)), mul(complement, bounded(sub(1, x))))), reduction)
-}
+  return neg(add(mul(target, bounded(x)), mul(sub(1, target), bounded(sub(1, x)))))
+})
 
 /**
  * −w[t]·x[t] of log-probabilities and class numbers.
@@ -224,7 +201,7 @@ export function cosineEmbeddingLoss(
   labels: ArrayLike,
   options: { margin?: number; reduction?: Reduction } = {},
 ): Tensor {
-  const { margin = 0, reduction = 'mean' as Reduction } = checkOptions(options)
+  const { margin = 0, reduction = 'mean' } = checkOptions(options)
   checkNumber(margin, 'margin')
   const cosine = cosineSimilarity(a, b)
   const signs = toTensor(labels, 'labels')
@@ -243,7 +220,7 @@ export function tripletMarginLoss(
   negative: ArrayLike,
   options: { margin?: number; reduction?: Reduction } = {},
 ): Tensor {
-  const { margin = 1, reduction = 'mean' as Reduction } = checkOptions(options)
+  const { margin = 1, reduction = 'mean' } = checkOptions(options)
   checkNumber(margin, 'margin')
   const [a, p] = pairOf(anchor, positive, ['anchor', 'positive'])
   const n = pairOf(anchor, negative, ['anchor', 'negative'])[1]

@@ -122,6 +122,16 @@ class Group {
   size_t& buffer_;
 };
 
+// The step of a rule whose kernel takes a list of tensors.
+template <typename Kernel, typename Args, typename Tensor>
+Step over(Kernel OptimKernels::*kernel, Args args, std::vector<Tensor> list) {
+  return [kernel, args, list = std::move(list)](Context& context, double scale) mutable -> Status {
+    args.grad_scale = scale;
+    (context.kernels.optim.*kernel)(context, args, list.data(), static_cast<int64_t>(list.size()));
+    return {};
+  };
+}
+
 // lr, momentum, dampening, weightDecay, nesterov, maximize; a step a parameter
 Step sgd(Call& call, Group& group) {
   SgdArgs args{};
@@ -138,11 +148,7 @@ Step sgd(Call& call, Group& group) {
     const auto& [n, g, mask] = group.gradients[i];
     list.push_back({n, group.parameters[i], g, buffers[i], group.step(), mask});
   }
-  return [args, list](Context& context, double scale) mutable -> Status {
-    args.grad_scale = scale;
-    context.kernels.optim.sgd(context, args, list.data(), static_cast<int64_t>(list.size()));
-    return {};
-  };
+  return over(&OptimKernels::sgd, args, std::move(list));
 }
 
 // lr, beta1, beta2, eps, weightDecay, amsgrad, decoupled, maximize; a step a parameter
@@ -165,11 +171,7 @@ Step adamw(Call& call, Group& group) {
     const auto& [n, g, mask] = group.gradients[i];
     list.push_back({n, group.parameters[i], g, m[i], v[i], v_max[i], group.step(), mask});
   }
-  return [args, list](Context& context, double scale) mutable -> Status {
-    args.grad_scale = scale;
-    context.kernels.optim.adamw(context, args, list.data(), static_cast<int64_t>(list.size()));
-    return {};
-  };
+  return over(&OptimKernels::adamw, args, std::move(list));
 }
 
 // lr, beta1, beta2, weightDecay; a step a parameter
@@ -186,11 +188,7 @@ Step lion(Call& call, Group& group) {
     const auto& [n, g, mask] = group.gradients[i];
     list.push_back({n, group.parameters[i], g, m[i], group.step(), mask});
   }
-  return [args, list](Context& context, double scale) mutable -> Status {
-    args.grad_scale = scale;
-    context.kernels.optim.lion(context, args, list.data(), static_cast<int64_t>(list.size()));
-    return {};
-  };
+  return over(&OptimKernels::lion, args, std::move(list));
 }
 
 // decay, momentum, fresh, nesterov, normalised, beta2, rowEps, cautious, columns, compute, eps,

@@ -73,6 +73,41 @@ function checkImages(x: Tensor): void {
   checkWideFloat(x, 'images')
 }
 
+/**
+ * A convolution's operands, which must fit each other, and the channels of its result. Kernels are
+ * [out, in/groups, …], or [in, out/groups, …] where it is transposed.
+ */
+function operands(
+  images: ArrayLike,
+  kernels: ArrayLike,
+  offsets: ArrayLike | null,
+  groups: number,
+  transposed: boolean,
+) {
+  const x = toTensor(images, 'images')
+  const weight = toTensor(kernels, 'kernels')
+  const bias = offsets && toTensor(offsets, 'offsets')
+  checkImages(x)
+  checkInteger(groups, 'groups', 1)
+  const [first, second] = weight.shape as [number, number]
+  const inputs = transposed ? first : second * groups
+  const channels = transposed ? second * groups : first
+  if (weight.rank !== 4 || inputs !== x.shape[1] || first % groups !== 0) {
+    throw new ShapeError(
+      `'kernels' of shape ${shownShape(weight.shape)} in ${groups} groups do not fit 'images' of shape ${shownShape(x.shape)}`,
+    )
+  }
+  if (bias && (bias.rank !== 1 || bias.shape[0] !== channels)) {
+    throw new ShapeError(`'offsets' has shape ${shownShape(bias.shape)}, expected [${channels}]`)
+  }
+  if (weight.dtype !== x.dtype || (bias && bias.dtype !== x.dtype)) {
+    throw new DTypeError(
+      `'kernels' has dtype ${weight.dtype}, 'offsets' ${bias?.dtype ?? 'none'}, 'images' ${x.dtype}: they must agree`,
+    )
+  }
+  return { x, weight, bias, channels }
+}
+
 const writeWindow = (window: Window) => {
   for (const both of window) for (const value of both) number(value)
 }
@@ -91,32 +126,15 @@ export function conv2d(
   options: Conv2dOptions = {},
 ): Tensor {
   const { stride = 1, padding = 0, dilation = 1, groups = 1 } = checkOptions(options)
-  const x = toTensor(images, 'images')
-  const weight = toTensor(kernels, 'kernels')
-  const bias = offsets && toTensor(offsets, 'offsets')
-  checkImages(x)
-  checkInteger(groups, 'groups', 1)
-  const [out, perGroup, kh, kw] = weight.shape as [number, number, number, number]
-  if (weight.rank !== 4 || perGroup * groups !== x.shape[1] || out % groups !== 0) {
-    throw new ShapeError(
-      `'kernels' of shape ${shownShape(weight.shape)} in ${groups} groups do not fit 'images' of shape ${shownShape(x.shape)}`,
-    )
-  }
-  if (bias && (bias.rank !== 1 || bias.shape[0] !== out)) {
-    throw new ShapeError(`'offsets' has shape ${shownShape(bias.shape)}, expected [${out}]`)
-  }
-  if (weight.dtype !== x.dtype || (bias && bias.dtype !== x.dtype)) {
-    throw new DTypeError(
-      `'kernels' has dtype ${weight.dtype}, 'offsets' ${bias?.dtype ?? 'none'}, 'images' ${x.dtype}: they must agree`,
-    )
-  }
+  const { x, weight, bias, channels } = operands(images, kernels, offsets, groups, false)
+  const [, , kh, kw] = weight.shape as [number, number, number, number]
   const window: Window = [
     [kh, kw],
     pair(stride, 'stride', 1),
     pair(padding, 'padding', 0),
     pair(dilation, 'dilation', 1),
   ]
-  return convolve(x, weight, bias, { window, groups, y: outputShape(x, window, out) })
+  return convolve(x, weight, bias, { window, groups, y: outputShape(x, window, channels) })
 }
 
 /** What the three products of a convolution share. */
@@ -239,29 +257,7 @@ export function convTranspose2d(
     groups = 1,
     outputPadding = 0,
   } = checkOptions(options)
-  const x = toTensor(images, 'images')
-  const weight = toTensor(kernels, 'kernels')
-  const bias = offsets && toTensor(offsets, 'offsets')
-  checkImages(x)
-  checkInteger(groups, 'groups', 1)
-  const channels = (weight.shape[1] as number) * groups
-  if (
-    weight.rank !== 4 ||
-    weight.shape[0] !== x.shape[1] ||
-    (weight.shape[0] as number) % groups !== 0
-  ) {
-    throw new ShapeError(
-      `'kernels' of shape ${shownShape(weight.shape)} in ${groups} groups do not fit 'images' of shape ${shownShape(x.shape)}`,
-    )
-  }
-  if (bias && (bias.rank !== 1 || bias.shape[0] !== channels)) {
-    throw new ShapeError(`'offsets' has shape ${shownShape(bias.shape)}, expected [${channels}]`)
-  }
-  if (weight.dtype !== x.dtype || (bias && bias.dtype !== x.dtype)) {
-    throw new DTypeError(
-      `'kernels' has dtype ${weight.dtype}, 'offsets' ${bias?.dtype ?? 'none'}, 'images' ${x.dtype}: they must agree`,
-    )
-  }
+  const { x, weight, bias, channels } = operands(images, kernels, offsets, groups, true)
   const steps = pair(stride, 'stride', 1)
   const edges = pair(padding, 'padding', 0)
   const spread = pair(dilation, 'dilation', 1)
