@@ -69,6 +69,7 @@ class Finishing {
     beta_ = _mm512_set1_ps(static_cast<float>(e.beta));
     place(e.d, row, col, d_, d_step_);
     const bool narrow = e.d.dtype == DType::bf16;
+    streams_ = e.large && (reinterpret_cast<uintptr_t>(d_) | static_cast<uint64_t>(d_step_)) % 64 == 0;
     if (e.c.data == nullptr || e.beta == 0) {
       step_ = narrow ? &lines<true, 0> : &lines<false, 0>;
     } else {
@@ -134,7 +135,12 @@ class Finishing {
         y = _mm512_max_ps(_mm512_setzero_ps(), y);
       }
       if constexpr (kNarrowD) {
-        _mm512_storeu_si512(f.d_, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(y, x)));
+        const auto both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(y, x));
+        f.streams_ ? _mm512_stream_si512(reinterpret_cast<__m512i*>(f.d_), both)
+                   : _mm512_storeu_si512(f.d_, both);
+      } else if (f.streams_) {
+        _mm512_stream_ps(reinterpret_cast<float*>(f.d_), x);
+        _mm512_stream_ps(reinterpret_cast<float*>(f.d_ + 64), y);
       } else {
         _mm512_storeu_ps(f.d_, x);
         _mm512_storeu_ps(f.d_ + 64, y);
@@ -155,6 +161,7 @@ class Finishing {
   int64_t lines_left_ = 0;
   int64_t row_ = 0, rows_ = 0, col_ = 0;
   int64_t mirrored_ = kCols;
+  bool streams_ = false;
   __m512 alpha_{}, beta_{};
   void (*step_)(Finishing&, int64_t) = nullptr;
 };
@@ -295,19 +302,8 @@ void multiply(const std::byte* left, const std::byte* right, int64_t units, floa
   }
 }
 
-// D's lines, owned and in cache when they are written one tile later.
-inline void fetch_for_writing(const Epilogue& e, int64_t row, int64_t rows, int64_t col) {
-  if (e.d.col_stride != 1) return;
-  const int64_t size = e.d.dtype == DType::bf16 ? 2 : 4;
-  const char* d = static_cast<const char*>(e.d.data) + (row * e.d.row_stride + col) * size;
-  for (int64_t i = 0; i < rows; ++i, d += e.d.row_stride * size) {
-    for (int64_t j = 0; j < kCols * size; j += 64) asm volatile("prefetchw %0" ::"m"(d[j]));
-  }
-}
-
-// `block` of kernels.inl with a tile's end laid over the next one's product. With several planes the
-// panels of the next slice are brought to L2 meanwhile; with one, the fetches would stand in the way of
-// the tiles that stream from L2.
+// `block` of kernels.inl with a tile's end laid over the next one's product. What comes next is brought to
+// L2 meanwhile: with several planes the panels of the next slice, with one the next panel of B.
 template <typename Form>
 void block_tiles(const BlockArgs& args) {
   const TileScope scope;
@@ -337,12 +333,14 @@ void block_tiles(const BlockArgs& args) {
       float* tile = args.sums == nullptr
                         ? scratch[turn]
                         : static_cast<float*>(args.sums) + (q * args.row_panels + p) * kRows * kCols;
-      if (args.last) fetch_for_writing(e, row, rows, col);
       Fetching next = {nullptr, 0};
       if (per_unit > 0 && fetched < lines_a + lines_b) {
         next.from = fetched < lines_a ? next_a + fetched * 64 : next_b + (fetched - lines_a) * 64;
         next.lines = per_unit;
         fetched += per_unit * args.units;
+      } else if (Form::kProducts == 1 && q + 1 < args.col_panels) {
+        next.lines = (panel_b / 64 + args.row_panels * args.units - 1) / (args.row_panels * args.units);
+        next.from = b + panel_b + p * next.lines * args.units * 64;
       }
       if (q == 0) {
         multiply<Form, true>(a, b, args.units, tile, args.first, rows, cols, next, previous);
@@ -364,9 +362,9 @@ Status gemm_unusual(Context& context, const GemmArgs& args) { return multiply_ad
 template <int kA, int kB>
 constexpr TileKernel tiles(int64_t units_per_slice, int64_t units_per_long_slice) {
   constexpr bool kFar = kA + kB > 2;  // planes of f32 are packed in such pairs
-  return {kRows, kCols, 32, 64 * kA, 64 * kB, 4, units_per_slice, 16, 16, 8,
+  return {kRows, kCols, 32, 64 * kA, 64 * kB, 4, units_per_slice, 8, 16, 8,
           pack_tiles<kA, true, kFar>, pack_tiles<kB, false, kFar>, block_tiles<Planes<kA, kB>>,
-          kA == 3 ? gemm_unusual : nullptr, units_per_long_slice};
+          kA == 3 ? gemm_unusual : nullptr, kA == 1, units_per_long_slice};
 }
 
 constexpr TileKernel kBf16 = tiles<1, 1>(20, 20);

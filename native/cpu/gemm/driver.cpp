@@ -67,6 +67,7 @@ uint64_t last_product = 0;
 
 constexpr int64_t kMostKept = 3 << 19;   // bytes, in L2
 constexpr int64_t kMostStrip = 1 << 19;  // of the other operand beside it
+constexpr int64_t kLarge = 1 << 21;      // bytes of D
 constexpr int64_t kGroup = 4;            // panels that one task packs
 constexpr int64_t kStretch = 32;         // k's of each of them in turn
 constexpr int64_t kLeastWork = 1 << 18;  // multiply-adds that are worth a thread's attention
@@ -88,6 +89,7 @@ class Product {
     depth_ = a_.cols;
     row_panels_ = divide_up(d_.rows, kernel.rows);
     col_panels_ = divide_up(d_.cols, kernel.cols);
+    is_large_ = d_.rows * d_.cols * static_cast<int64_t>(size_of(d_.dtype)) >= kLarge;
     const int64_t units = divide_up(depth_, kernel.values_per_unit);
     a_bytes_ = row_panels_ * units * unit_a();
     b_bytes_ = col_panels_ * units * unit_b();
@@ -101,7 +103,9 @@ class Product {
       return;
     }
     blocking_ = choose_blocks(kernel, row_panels_, col_panels_, args.batch);
-    packs_a_first_ = blocking_.col_blocks > 1 || kernel.otherwise != nullptr;
+    const bool copied = kernel.copies_a && a_.dtype == DType::bf16 && a_.col_stride == 1 &&
+                        blocking_.col_blocks <= 4;
+    packs_a_first_ = (blocking_.col_blocks > 1 && !copied) || kernel.otherwise != nullptr;
     packs_b_first_ = blocking_.row_blocks > 1 || kernel.otherwise != nullptr;
   }
 
@@ -265,7 +269,7 @@ class Product {
     const double scale = args_.scales == nullptr ? 1 : args_.scales[batch];
     const Epilogue epilogue = {batch_member(d_, batch), batch_member(c_, batch), scale * args_.alpha,
                                scale * args_.beta, args_.bias, swapped_, args_.activation,
-                               args_.symmetric};
+                               args_.symmetric, is_large_};
     block.epilogue = &epilogue;
     Workspace& local = Workspace::local();
     const Workspace::Scope scope(local);
@@ -328,6 +332,7 @@ class Product {
   int64_t row_panels_ = 0, col_panels_ = 0;
   int64_t slices_ = 1;
   int64_t units_per_slice_ = 0;
+  bool is_large_ = false;
   bool keeps_ = false;    // one operand is packed by each thread for itself,
   bool keeps_a_ = false;  // A
   bool packs_a_first_ = true;

@@ -30,6 +30,7 @@ struct Epilogue {
   bool bias_per_row;
   Activation activation;
   bool symmetric;          // store on and below the diagonal, and mirror
+  bool large;              // D does not stay in L2: whole lines may be written past the caches
 };
 
 // A block of D: `row_panels` × `col_panels` tiles, summed over one slice of k.
@@ -66,6 +67,7 @@ struct TileKernel {
   // Not null: the packs set PackArgs::unusual where a value does not fit the kernel's form, and the
   // product, or a block of it, is computed by this instead.
   GemmKernel otherwise = nullptr;
+  bool copies_a = false;  // a panel of A is no more than a copy of bf16 lines: each block makes its own
   int64_t units_per_long_slice = units_per_slice;  // where both operands' panels stay in L2
 };
 
