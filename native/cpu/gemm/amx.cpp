@@ -338,7 +338,7 @@ void block_tiles(const BlockArgs& args) {
         next.from = fetched < lines_a ? next_a + fetched * 64 : next_b + (fetched - lines_a) * 64;
         next.lines = per_unit;
         fetched += per_unit * args.units;
-      } else if (Form::kProducts == 1 && q + 1 < args.col_panels) {
+      } else if (Form::kProducts == 1 && args.units > 0 && q + 1 < args.col_panels) {
         next.lines = (panel_b / 64 + args.row_panels * args.units - 1) / (args.row_panels * args.units);
         next.from = b + panel_b + p * next.lines * args.units * 64;
       }
