@@ -123,9 +123,11 @@ export class SafetensorsFile {
     if (this.#mapped && begin % Type.BYTES_PER_ELEMENT === 0) {
       return Tensor.from({ data: new Type(this.#mapped, begin, length), shape, dtype })
     }
-    const data = new Type(length)
-    readFully(this.#file, new Uint8Array(data.buffer), begin, this.path)
-    return Tensor.from({ data, shape, dtype })
+    // Memory of tensors that were disposed comes back: reading in pieces asks for none after the first.
+    const x = Tensor.empty(shape, dtype)
+    const { buffer, byteOffset } = x.array
+    readFully(this.#file, new Uint8Array(buffer, byteOffset, end - begin), begin, this.path)
+    return x
   }
 
   /** The bytes of one tensor as they stand in the file. */

@@ -13,10 +13,11 @@ import {
   type SafetensorsFile,
   SafetensorsWriter,
 } from '../io/index.js'
+import { binaryInto } from '../tensor/elementwise.js'
 import { noGrad, scope, type Tensor } from '../tensor/index.js'
 
-/** Elements of a piece of a large tensor. */
-const pieceElements = 1 << 22
+/** Elements of a piece of a large tensor: what is computed with it stays in the second-level cache. */
+const pieceElements = 1 << 18
 
 /** Rows [from, to) of one tensor in all checkpoints, as float32. */
 export interface Piece {
@@ -85,8 +86,9 @@ const outputs = { F64: 'float64', F32: 'float32', BF16: 'bfloat16', F16: 'float3
 class Checkpoints implements Sources {
   readonly first: SafetensorsFile
   readonly #whole: (name: string, shape: readonly number[]) => boolean
-  /** Squares of task vectors' entries, counted where task() is called. */
+  /** Squares of task vectors' entries, counted where task() is called for a method with a factor. */
   readonly squares: number[]
+  readonly #counts: boolean
 
   constructor(
     readonly models: readonly SafetensorsFile[],
@@ -95,6 +97,7 @@ class Checkpoints implements Sources {
   ) {
     this.first = reference ?? (models[0] as SafetensorsFile)
     this.squares = models.map(() => 0)
+    this.#counts = method.factor !== undefined
     this.#whole = (name, shape) => method.whole?.(name, shape) ?? false
     for (const file of models) this.#check(file)
   }
@@ -153,8 +156,11 @@ class Checkpoints implements Sources {
       model: (i) => read(this.models[i] as SafetensorsFile),
       base: ownBase,
       task: (i) => {
-        const delta = read(this.models[i] as SafetensorsFile).sub(ownBase())
-        this.squares[i] = (this.squares[i] as number) + delta.norm().item() ** 2
+        const delta = read(this.models[i] as SafetensorsFile)
+        binaryInto('sub', delta, ownBase(), delta)
+        if (this.#counts) {
+          this.squares[i] = (this.squares[i] as number) + delta.norm().item() ** 2
+        }
         return delta
       },
     }
