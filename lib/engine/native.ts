@@ -120,6 +120,7 @@ export interface Native {
   select: Binding
   selectAsync: AsyncBinding
   sortRows: Binding
+  magnitudeCounts: Binding
   maskLogic: Binding
   maskCount: Binding
   maskPack: Binding

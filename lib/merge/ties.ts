@@ -5,8 +5,12 @@
  * entries that reach the threshold.
  */
 
+import { begin, number, view } from '../engine/call.js'
 import { checkNumber, checkOptions } from '../engine/check.js'
-import { Tensor } from '../tensor/index.js'
+import { native } from '../engine/native.js'
+import { dtypeCodes } from '../tensor/dtype.js'
+import { binaryInto, unaryInto } from '../tensor/elementwise.js'
+import { noGrad, scope, type Tensor, where, zerosLike } from '../tensor/index.js'
 import type { MergeMethod, Piece, Sources } from './stream.js'
 
 /** Options of ties. */
@@ -17,87 +21,90 @@ export interface TiesOptions {
   scale?: number
 }
 
-const bitsOf = (x: Tensor): Uint32Array => {
-  const { data } = x.contiguous ? x : x.clone()
-  return new Uint32Array(data.buffer, data.byteOffset, data.length)
+/** Adds the counts of x's magnitudes by their upper bits, or of those with `upper` by their lower ones. */
+function count(x: Tensor, upper: number, counts: Float64Array): void {
+  begin()
+  view(x)
+  view({ dtypeCode: dtypeCodes.float64, offset: 0, shape: [counts.length], strides: [1] })
+  number(upper)
+  native.magnitudeCounts(x.array, counts)
+}
+
+/** The bin in which the `wanted`-th of all counted stands, from above, and how many it is within it. */
+function binOf(counts: Float64Array, wanted: number): { bin: number; left: number } {
+  let left = wanted
+  let bin = counts.length - 1
+  while (bin > 0 && left > (counts[bin] as number)) left -= counts[bin--] as number
+  return { bin, left }
 }
 
 /**
  * The k-th largest magnitude of each task vector: magnitudes of float32 are ordered as their bits, so
- * that counting the upper 16, then the lower 16 of those that share them, takes two passes and no sort.
+ * that counting the upper 15, then the lower 16 of those that share them, takes two passes, no sort, and
+ * memory that does not depend on the checkpoints' size.
  */
 function thresholds(sources: Sources, density: number): number[] {
-  const counts = Array.from({ length: sources.count }, () => new Float64Array(1 << 15))
   let total = 0
-  const each = (use: (i: number, bits: Uint32Array) => void) => {
+  const each = (use: (i: number, delta: Tensor) => void) => {
+    total = 0
     for (const piece of sources.pieces()) {
-      total += piece.task(0).size
-      for (let i = 0; i < sources.count; i++) {
-        const delta = piece.task(i)
-        use(i, bitsOf(delta))
-        delta.dispose()
-      }
+      noGrad(() =>
+        scope(() => {
+          total += piece.base().size
+          for (let i = 0; i < sources.count; i++) {
+            const delta = piece.task(i)
+            use(i, delta)
+            delta.dispose()
+          }
+        }),
+      )
     }
   }
-  each((i, bits) => {
-    const own = counts[i] as Float64Array
-    for (let j = 0; j < bits.length; j++) {
-      const bin = ((bits[j] as number) >>> 16) & 0x7fff
-      own[bin] = (own[bin] as number) + 1
-    }
-  })
+  const upper = Array.from({ length: sources.count }, () => new Float64Array(1 << 15))
+  each((i, delta) => count(delta, -1, upper[i] as Float64Array))
   const wanted = Math.max(1, Math.round(density * total))
-  const upper = counts.map((own) => {
-    let left = wanted
-    let bin = own.length - 1
-    while (bin > 0 && left > (own[bin] as number)) left -= own[bin--] as number
-    return { bin, left }
-  })
-  const lower = counts.map(() => new Float64Array(1 << 16))
-  each((i, bits) => {
-    const own = lower[i] as Float64Array
-    const { bin } = upper[i] as { bin: number }
-    for (let j = 0; j < bits.length; j++) {
-      const b = bits[j] as number
-      if (((b >>> 16) & 0x7fff) !== bin) continue
-      const at = b & 0xffff
-      own[at] = (own[at] as number) + 1
-    }
-  })
-  return lower.map((own, i) => {
-    const { bin, left: needed } = upper[i] as { bin: number; left: number }
-    let left = needed
-    let at = own.length - 1
-    while (at > 0 && left > (own[at] as number)) left -= own[at--] as number
-    return new Float32Array(Uint32Array.of((bin << 16) | at).buffer)[0] as number
+  const bins = upper.map((counts) => binOf(counts, wanted))
+  const lower = bins.map(() => new Float64Array(1 << 16))
+  each((i, delta) => count(delta, bins[i]?.bin as number, lower[i] as Float64Array))
+  return lower.map((counts, i) => {
+    const { bin, left } = bins[i] as { bin: number; left: number }
+    const bits = (bin << 16) | binOf(counts, left).bin
+    return new Float32Array(Uint32Array.of(bits).buffer)[0] as number
   })
 }
 
+/**
+ * With t the trimmed task vectors, T = Σt, A = Σ|t|, S = Σ sign t and C = Σ|sign t|: entries of the elected
+ * sign e = ±1 (that of T) sum up to (T + e·A)/2, and there are (C + e·S)/2 of them.
+ */
 function mergePiece(piece: Piece, limits: readonly number[], scale: number): Tensor {
   const base = piece.base()
-  const n = base.size
-  const sums = [new Float64Array(n), new Float64Array(n)] as const
-  const counts = [new Uint16Array(n), new Uint16Array(n)] as const
+  const [sum, size, signs, kept] = Array.from({ length: 4 }, () => zerosLike(base)) as [
+    Tensor,
+    Tensor,
+    Tensor,
+    Tensor,
+  ]
+  const into = (total: Tensor, x: Tensor) => binaryInto('add', total, x, total)
   for (let i = 0; i < piece.count; i++) {
-    const delta = piece.task(i)
-    const values = delta.data
-    const limit = limits[i] as number
-    for (let j = 0; j < n; j++) {
-      const x = values[j] as number
-      if (x === 0 || Math.abs(x) < limit) continue
-      const side = x > 0 ? 0 : 1
-      sums[side][j] = (sums[side][j] as number) + x
-      counts[side][j] = (counts[side][j] as number) + 1
-    }
-    delta.dispose()
+    scope(() => {
+      const t = piece.task(i)
+      const magnitude = t.abs()
+      const on = magnitude.ge(limits[i] as number)
+      binaryInto('mul', t, on, t)
+      binaryInto('mul', magnitude, on, magnitude)
+      into(sum, t)
+      into(size, magnitude)
+      unaryInto('sign', t, t)
+      into(signs, t)
+      into(kept, unaryInto('abs', t, t))
+    })
   }
-  const merged = new Float32Array(n)
-  for (let j = 0; j < n; j++) {
-    const side = (sums[0][j] as number) + (sums[1][j] as number) >= 0 ? 0 : 1
-    const count = counts[side][j] as number
-    if (count > 0) merged[j] = (scale * (sums[side][j] as number)) / count
-  }
-  return base.add(Tensor.from({ data: merged, shape: base.shape }))
+  const positive = sum.ge(0)
+  const entries = where(positive, kept.add(signs), kept.sub(signs))
+  const total = where(positive, sum.add(size), sum.sub(size))
+  // Where nothing stayed 0 / 1 adds nothing.
+  return base.add(total.mul(scale).div(entries.maximum(1)))
 }
 
 /** Trim, elect sign, disjoint mean. */

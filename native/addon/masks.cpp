@@ -78,6 +78,23 @@ auto sort_rows(Call& call) {
   return [args](Context& context) { return context.kernels.selection.sort_rows(context, args); };
 }
 
+// magnitudeCounts(x, counts); then upper (−1: by upper bits)
+auto magnitude_counts(Call& call) {
+  const View x = call.view("x", Access::read);
+  const View counts = call.view("counts", Access::write);
+  need_contiguous(x, "x");
+  need_contiguous(counts, "counts");
+  if (x.dtype != DType::f32 || counts.dtype != DType::f64) {
+    refuse(Code::dtype, "'x' must be float32 and 'counts' float64");
+  }
+  const int64_t upper = call.integer("upper", -1, kMagnitudeUpper - 1);
+  if (counts.size() != (upper < 0 ? kMagnitudeUpper : kMagnitudeLower)) {
+    refuse(Code::shape, "'counts' must have one entry for every value of the bits");
+  }
+  const MagnitudeCountsArgs args{x.size(), x.as<float>(), upper, counts.as<double>()};
+  return [args](Context& context) { return context.kernels.selection.magnitude_counts(context, args); };
+}
+
 // maskLogic(a, b | null, out); then op, entries
 auto logic(Call& call) {
   const View a = call.view("a", Access::read);
@@ -201,6 +218,7 @@ auto carry(Call& call) {
 void register_masks(Exports& exports) {
   exports.add_with_async<select>("select");
   exports.add<sort_rows>("sortRows");
+  exports.add<magnitude_counts>("magnitudeCounts");
   exports.add<logic>("maskLogic");
   exports.add<count>("maskCount");
   exports.add<pack>("maskPack");

@@ -38,12 +38,14 @@ struct SelectionRows {
 
 Status select_entries(Context&, const SelectArgs&, const SelectionRows&);
 Status sort_rows(Context&, const SortRowsArgs&);
+Status magnitude_counts(Context&, const MagnitudeCountsArgs&);
 
 template <const SelectionRows& (*kRows)()>
 SelectionKernels selection_kernels() {
   return {
       .select = [](Context& c, const SelectArgs& a) { return select_entries(c, a, kRows()); },
       .sort_rows = sort_rows,
+      .magnitude_counts = magnitude_counts,
   };
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -216,4 +217,26 @@ TEST("sortRows: as a stable sort with NaN last") {
     run(BFloat16{});
     run(int32_t{});
   });
+}
+
+TEST("selection: counts of magnitudes by upper and lower bits, for any number of threads") {
+  for (int64_t n : {0, 1, 31, 1000, 300001}) {
+    std::vector<float> x(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; ++i) x[size_t(i)] = static_cast<float>(noise(i) * (i % 9 == 0 ? 1e-6 : 1));
+    if (n > 4) x[3] = 0.0f, x[4] = -0.0f;
+    const int64_t upper = 0x3e80;  // [0.25, 0.25 + 2⁻⁹)
+    std::vector<double> above(kMagnitudeUpper, 1), below(kMagnitudeLower, 2);
+    for (float v : x) {
+      const auto bits = std::bit_cast<uint32_t>(std::fabs(v));
+      above[bits >> 16] += 1;
+      if (bits >> 16 == upper) below[bits & 0xffff] += 1;
+    }
+    CHECK(same_for_any_threads([&](Context& c) {
+      std::vector<double> first(kMagnitudeUpper, 1), second(kMagnitudeLower, 2);
+      CHECK(c.kernels.selection.magnitude_counts(c, {n, x.data(), -1, first.data()}).ok());
+      CHECK(c.kernels.selection.magnitude_counts(c, {n, x.data(), upper, second.data()}).ok());
+      CHECK(first == above && second == below);
+      return first;
+    }));
+  }
 }

@@ -43,9 +43,23 @@ struct SortRowsArgs {
   int32_t* indices;  // rows × k
 };
 
+// Adds to counts[b] how many of n magnitudes |x| have the upper 15 of their 31 bits equal to b
+// (`upper` < 0, kMagnitudeUpper counts), or, of those whose upper bits are `upper`, the lower 16
+// (kMagnitudeLower counts). NaN counts above everything.
+inline constexpr int64_t kMagnitudeUpper = int64_t{1} << 15;
+inline constexpr int64_t kMagnitudeLower = int64_t{1} << 16;
+struct MagnitudeCountsArgs {
+  int64_t n;
+  const float* x;
+  int64_t upper;
+  double* counts;
+};
+
 struct SelectionKernels {
   Status (*select)(Context&, const SelectArgs&);
   Status (*sort_rows)(Context&, const SortRowsArgs&);
+  // Null where the device has no such kernel.
+  Status (*magnitude_counts)(Context&, const MagnitudeCountsArgs&) = nullptr;
 };
 
 }  // namespace palimpsest
