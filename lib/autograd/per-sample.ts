@@ -1,8 +1,8 @@
 /**
  * Gradients of every sample's own loss, in one backward pass: linear, convolution, norm and embedding
- * layers, the selective scan (and whatever is broadcast over the batch) give them without a loop over the samples, from
- * their input and the gradient of their output (Goodfellow 2015, arXiv:1510.01799; Rochette et al. 2019,
- * arXiv:1912.06015).
+ * layers, the selective scan, and whatever is broadcast over the batch, give them without a forward
+ * pass for each sample, from their input and the gradient of their output (Goodfellow 2015,
+ * arXiv:1510.01799; Rochette et al. 2019, arXiv:1912.06015).
  */
 
 import { wrong } from '../engine/check.js'
