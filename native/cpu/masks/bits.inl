@@ -19,20 +19,35 @@ inline int64_t popcount(const uint64_t* words, int64_t count) {
   return total;
 }
 
+// The loop over bits ends where the processor does not expect it: few bits make up for that.
+constexpr int64_t kFewBits = 2;
+#if defined(__AVX512F__)
+inline __mmask16 first_bits(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+// Bits that are on in the parts of 16 before a part: no part waits for the one before.
+inline int64_t before(uint64_t bits, int part) { return popcount(bits & ((uint64_t{1} << (16 * part)) - 1)); }
+#endif
+
+// A word's entries are asked for some words before: many are left out, which the hardware's prefetchers
+// do not follow well.
+inline void ask_for_word(const float* x) {
+  constexpr int64_t kWordsAhead = 8;
+  for (int line = 0; line < 4; ++line) __builtin_prefetch(x + 64 * kWordsAhead + 16 * line);
+}
+
 // compact ← the entries of x (words·64 long at most) that are on; returns how many.
 inline int64_t gather_bits(const float* x, const uint64_t* words, int64_t count, float* compact) {
   int64_t taken = 0;
   for (int64_t w = 0; w < count; ++w, x += 64) {
     uint64_t bits = words[w];
+    ask_for_word(x);
 #if defined(__AVX512F__)
-    if (popcount(bits) > 12) {
+    if (popcount(bits) > kFewBits) {
       for (int part = 0; part < 4; ++part) {
         const auto mask = static_cast<__mmask16>(bits >> (16 * part));
         const __m512 lanes = _mm512_maskz_compress_ps(mask, _mm512_maskz_loadu_ps(mask, x + 16 * part));
-        const auto on = static_cast<__mmask16>((1u << __builtin_popcount(mask)) - 1u);
-        _mm512_mask_storeu_ps(compact + taken, on, lanes);
-        taken += __builtin_popcount(mask);
+        _mm512_mask_storeu_ps(compact + taken + before(bits, part), first_bits(popcount(mask)), lanes);
       }
+      taken += popcount(bits);
       continue;
     }
 #endif
@@ -50,15 +65,14 @@ inline int64_t scatter_bits(float* x, const uint64_t* words, int64_t count, cons
   for (int64_t w = 0; w < count; ++w, x += 64) {
     uint64_t bits = words[w];
 #if defined(__AVX512F__)
-    if (popcount(bits) > 12) {
+    if (popcount(bits) > kFewBits) {
       for (int part = 0; part < 4; ++part) {
         const auto mask = static_cast<__mmask16>(bits >> (16 * part));
-        const auto on = static_cast<__mmask16>((1u << __builtin_popcount(mask)) - 1u);
-        const __m512 lanes =
-            _mm512_maskz_expand_ps(mask, _mm512_maskz_loadu_ps(on, compact + taken));
+        const __m512 lanes = _mm512_maskz_expand_ps(
+            mask, _mm512_maskz_loadu_ps(first_bits(popcount(mask)), compact + taken + before(bits, part)));
         _mm512_mask_storeu_ps(x + 16 * part, mask, lanes);
-        taken += __builtin_popcount(mask);
       }
+      taken += popcount(bits);
       continue;
     }
 #endif

@@ -1,6 +1,7 @@
 // Softmax and cross-entropy, a row at a time. Floor: each row read once from memory (twice from the
 // first-level cache) and written once; one exponential an element.
 
+#include "cpu/simd/blocks.inl"
 #include "cpu/simd/rows.inl"
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
@@ -15,6 +16,7 @@ void softmax_rows(Context& context, const SoftmaxArgs& args) {
     for (int64_t r = begin; r < end; ++r) {
       const T* x = static_cast<const T*>(args.x) + r * n;
       T* y = static_cast<T*>(args.y) + r * n;
+      if (r + 1 < end) ask_for_row(x + n, n);
       const T top = row_max(x, n);
       if (args.logarithm) {
         const double sum = lane_sum<T>(n, [x, top](int64_t i) { return exponential(x[i] - top); });
@@ -40,6 +42,10 @@ void softmax_backward_rows(Context& context, const SoftmaxBackwardArgs& args) {
       const T* dy = static_cast<const T*>(args.dy) + r * n;
       const T* y = static_cast<const T*>(args.y) + r * n;
       T* dx = static_cast<T*>(args.dx) + r * n;
+      if (r + 1 < end) {
+        ask_for_row(dy + n, n);
+        ask_for_row(y + n, n);
+      }
       if (args.logarithm) {
         const T sum = static_cast<T>(lane_sum<T>(n, [dy](int64_t i) { return dy[i]; }));
 #pragma GCC ivdep
@@ -61,6 +67,7 @@ void cross_entropy_rows(Context& context, const CrossEntropyArgs& args) {
     for (int64_t r = begin; r < end; ++r) {
       const T* x = static_cast<const T*>(args.x) + r * n;
       const int32_t target = args.targets[r];
+      if (r + 1 < end) ask_for_row(x + n, n);
       const T top = row_max(x, n);
       const double sum = lane_sum<T>(n, [x, top](int64_t i) { return exponential(x[i] - top); });
       const double normaliser = logarithm(sum) + static_cast<double>(top);

@@ -3,6 +3,7 @@
 // fixed blocks of rows, then over blocks, so the number of threads changes no bit.
 #pragma once
 
+#include "cpu/simd/blocks.inl"
 #include "cpu/simd/rows.inl"
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
@@ -21,6 +22,7 @@ void norm_rows(Context& context, const RowNormArgs& a) {
     for (int64_t r = begin; r < end; ++r) {
       const T* x = static_cast<const T*>(a.x) + r * n;
       T* y = static_cast<T*>(a.y) + r * n;
+      if (r + 1 < end) ask_for_row(x + n, n);
       T mean = 0;
       if (a.centered) {
         mean = static_cast<T>(lane_sum<T>(n, [x](int64_t i) { return x[i]; }) / static_cast<double>(n));
@@ -89,6 +91,10 @@ void norm_rows_backward(Context& context, const RowNormBackwardArgs& args) {
     for (int64_t r = block * grain; r < end; ++r) {
       const T* x = static_cast<const T*>(a.x) + r * n;
       const T* dy = static_cast<const T*>(args.dy) + r * n;
+      if (r + 1 < end) {
+        ask_for_row(x + n, n);
+        ask_for_row(dy + n, n);
+      }
       const T mean = a.centered ? static_cast<const T*>(a.mean)[r] : T(0);
       const T rstd = static_cast<const T*>(a.rstd)[r];
       if (args.dx != nullptr) {

@@ -20,5 +20,14 @@ inline void in_blocks(int64_t begin, int64_t end, const Ask& ask, const Body& bo
   }
 }
 
+// Asks for a row of n values, or its beginning, that comes after the one at hand.
+template <typename T>
+inline void ask_for_row(const T* x, int64_t n) {
+  constexpr int64_t kMost = 8192 / static_cast<int64_t>(sizeof(T));
+  for (int64_t i = 0; i < (n < kMost ? n : kMost); i += static_cast<int64_t>(64 / sizeof(T))) {
+    __builtin_prefetch(x + i);
+  }
+}
+
 }  // namespace
 }  // namespace palimpsest::cpu::PALIMPSEST_LEVEL
