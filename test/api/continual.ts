@@ -1,7 +1,5 @@
 /** 'palimpsest/continual'. */
 
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as c from '../../lib/continual/index.js'
 import type { Dataset } from '../../lib/data/index.js'
@@ -18,6 +16,7 @@ import {
   row,
   type Table,
   t,
+  temporaryFolder,
   text,
   thing,
   value,
@@ -92,7 +91,7 @@ const matrix = value(
   },
 )
 const parameters = list(() => [t([2])], { bad: [null, 7] })
-const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+const folder = temporaryFolder()
 const stateFile = join(folder, 'state')
 saveState(stateFile, { a: 1 })
 const runFile = join(folder, 'run')

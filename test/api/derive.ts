@@ -3,6 +3,9 @@
  * kind knows what must be refused in its place.
  */
 
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { PalimpsestError, Tensor } from '../../lib/index.js'
 
 /** One wrong value: what it is, and how to make it. */
@@ -35,6 +38,13 @@ export const row = (
   call,
   args,
 })
+
+/** A folder for this process alone. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
 
 // ---- tensors ---------------------------------------------------------------------------------------
 

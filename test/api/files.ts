@@ -1,7 +1,6 @@
 /** 'palimpsest/data', 'palimpsest/io' and 'palimpsest/merge'. */
 
-import { mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as d from '../../lib/data/index.js'
 import { Generator } from '../../lib/index.js'
@@ -16,6 +15,7 @@ import {
   row,
   type Table,
   t,
+  temporaryFolder,
   text,
   thing,
   value,
@@ -175,7 +175,7 @@ export const dataTable: Table = {
   'shaped()': transform(() => d.shaped(3, 3)),
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+const folder = temporaryFolder()
 const file = join(folder, 'tensors.safetensors')
 f.saveSafetensors(file, { a: t([2, 3]) })
 const stateFile = join(folder, 'state.safetensors')

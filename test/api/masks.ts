@@ -1,7 +1,5 @@
 /** 'palimpsest/masks', 'palimpsest/adapt' and 'palimpsest/subspace'. */
 
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Psmt } from '../../lib/adapt/index.js'
 import { Generator, type Tensor } from '../../lib/index.js'
@@ -18,6 +16,7 @@ import {
   row,
   type Table,
   t,
+  temporaryFolder,
   text,
   thing,
   value,
@@ -208,7 +207,7 @@ const adapterOptions = {
     'numbers inside': [7],
   }),
 }
-const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+const folder = temporaryFolder()
 s.saveAdapters(s.lora(net(), { rank: 2 }), folder)
 const path = (valid: string) => ({ make: () => valid, wrong: text(() => valid).wrong })
 const energies = value(() => [3, 2, 1], {

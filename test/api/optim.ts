@@ -1,7 +1,5 @@
 /** The functions and classes of 'palimpsest/optim'. */
 
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as nn from '../../lib/nn/index.js'
 import * as o from '../../lib/optim/index.js'
@@ -13,6 +11,7 @@ import {
   row,
   type Table,
   t,
+  temporaryFolder,
   text,
   thing,
   value,
@@ -79,7 +78,7 @@ const steps = (low = 0) => int(10, { low })
 const factor = num(0.5, { optional: true, refused: [Infinity] })
 const schedule = thing(() => o.constant())
 const optimizer = () => new o.SGD(params(), { lr: 0.1, momentum: 0.9 })
-const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+const folder = temporaryFolder()
 const path = join(folder, 'state.safetensors')
 o.saveOptimizerState(path, optimizer().stateDict())
 const kept = params()
