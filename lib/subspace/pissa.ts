@@ -8,6 +8,7 @@
 import { checkInteger, checkNumber, checkOptions, requireOptions, wrong } from '../engine/check.js'
 import { randomizedSvd, type Svd, svd } from '../linalg/index.js'
 import type { Module } from '../nn/index.js'
+import { binaryInto } from '../tensor/elementwise.js'
 import { scope, type Tensor } from '../tensor/index.js'
 import { checkFloating, checkTensor } from '../tensor/interop.js'
 import { type AdapterOptions, type Adapters, attach, type Start } from './adapters.js'
@@ -44,7 +45,13 @@ export function pissaStart(
     const root = s.slice(0, 0, rank).div(scale).sqrt()
     const b = u.slice(1, 0, rank).mul(root)
     const a = vt.slice(0, 0, rank).mul(root.unsqueeze(1))
-    return { a, b, base: weight.sub(b.mul(scale).matmul(a)) }
+    const principal = b.mul(scale).matmul(a)
+    // In place where that fits: a third matrix of this size would push the weight out of the caches.
+    const base =
+      weight.dtype === 'float32'
+        ? binaryInto('sub', weight, principal, principal)
+        : weight.sub(principal)
+    return { a, b, base }
   })
 }
 
