@@ -2,25 +2,31 @@
 import re
 import sys
 
-import networks  # noqa: F401 (registers its rows)
-import peer
-import torch
-import train  # noqa: F401
-
 
 def resident(key):
     with open("/proc/self/status") as file:
         return int(re.search(key + r":\s+(\d+)", file.read())[1]) * 1024
 
 
-torch.set_num_threads(2)
-tiny = peer.find("torch", "train adamw 8-16-2 4")()
-for _ in range(int(sys.argv[2])):
-    tiny()
-with open("/proc/self/clear_refs", "w") as file:
-    file.write("5")
-before = resident("VmRSS")
-run = peer.find("torch", sys.argv[1])()
-for _ in range(int(sys.argv[2])):
-    run()
-print(resident("VmHWM") - before)
+def main(row, steps):
+    import networks  # noqa: F401 (registers its rows)
+    import peer
+    import torch
+    import train  # noqa: F401
+
+    torch.set_num_threads(2)
+    tiny = peer.find("torch", "train adamw 8-16-2 4")()
+    for _ in range(steps):
+        tiny()
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    before = resident("VmRSS")
+    run = peer.find("torch", row)()
+    for _ in range(steps):
+        run()
+    print(resident("VmHWM") - before)
+
+
+# Imported with the other peers, it does nothing.
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
