@@ -21,7 +21,7 @@ for library, module in {"torch": "torch", "sklearn": "sklearn", "numpy": "numpy"
 here = pathlib.Path(__file__).parent
 families = {}
 for path in sorted(here.glob("*.py")):
-    if path.stem in ("main", "peer"):
+    if path.stem in ("main", "peer", "memory"):  # memory.py is a script of its own
         continue
     try:
         importlib.import_module(path.stem)
