@@ -24,7 +24,7 @@ struct Refusal<void (*)(Args...)> {
   static void call(Args...) { throw NotOnDevice{not_on_device()}; }
 };
 
-// Probes, gemm.mixed and the direct convolutions may be empty by their contract: callers look.
+// Probes and what else may be empty by its contract stay as they are: callers look.
 KernelTable complete(const KernelTable& plugin) {
   KernelTable table = plugin;
   each_kernel(table, [&table]<typename Kernel>(auto, Kernel& kernel) {
@@ -34,7 +34,8 @@ KernelTable complete(const KernelTable& plugin) {
       return at >= start && at < start + sizeof(family);
     };
     const bool may_be_empty = within(table.probe) || within(table.gemm.mixed) || within(table.conv.direct) ||
-                              within(table.conv.direct_weight);
+                              within(table.conv.direct_weight) || within(table.norm.unit) ||
+                              within(table.optim.decayed_updates);
     if (kernel == nullptr && !may_be_empty) kernel = Refusal<Kernel>::call;
   });
   return table;

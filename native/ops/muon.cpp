@@ -17,19 +17,38 @@ constexpr int64_t kBatchElements = 1 << 20;  // at most this many elements are b
 
 // NorMuon (arXiv 2510.05491): neurons of o are divided by the root of their running mean square, and
 // the whole is brought to o's Frobenius norm, or to p.norm. Only factors are computed here: o is not
-// touched.
-Status neuron_factors(Context& context, const MuonArgs& args, const MuonParameter& p,
-                      const float* o, float* second_moment, float* factors) {
+// touched. `squares` of the neurons become the factors.
+Status neuron_factors(Context& context, const MuonArgs& args, const MuonParameter& p, float* second_moment,
+                      float* squares) {
   const int64_t neurons = args.columns ? p.cols : p.rows;
   const int64_t inputs = args.columns ? p.rows : p.cols;
-  const View in = contiguous_view(o, {p.rows, p.cols});
-  const View out = args.columns ? contiguous_view(factors, {1, neurons})
-                                : contiguous_view(factors, {neurons, 1});
-  PALIMPSEST_TRY(context.kernels.reduce.reduce(
-      context, {Reduction::sum_of_squares, out, in, args.columns ? 0b01u : 0b10u}));
   return context.kernels.optim.neuron_factors(
-      context,
-      {neurons, inputs, factors, second_moment, factors, args.beta2, args.row_eps, p.norm});
+      context, {neurons, inputs, squares, second_moment, squares, args.beta2, args.row_eps, p.norm});
+}
+
+// The squares of the neurons of `matrices` stacked matrices.
+Status neuron_squares(Context& context, const MuonArgs& args, int64_t matrices, int64_t rows, int64_t cols,
+                      const float* o, float* squares) {
+  const View in = contiguous_view(o, {matrices, rows, cols});
+  const View out = args.columns ? contiguous_view(squares, {matrices, 1, cols})
+                                : contiguous_view(squares, {matrices, rows, 1});
+  return context.kernels.reduce.reduce(
+      context, {Reduction::sum_of_squares, out, in, args.columns ? 0b010u : 0b100u});
+}
+
+NewtonSchulzArgs iteration_of(const Context& context, const MuonArgs& args, const MuonParameter& shape, int64_t count) {
+  NewtonSchulzArgs ns;
+  ns.x = row_major(static_cast<float*>(nullptr), shape.rows, shape.cols);
+  ns.out = ns.x;
+  ns.batch = count * shape.batch;
+  ns.steps = args.steps.data();
+  ns.step_count = static_cast<int>(args.steps.size());
+  ns.compute = args.compute;
+  ns.eps = args.eps;
+  ns.norm_factor = args.norm_factor;
+  // Gradients are finite, and so is their average. A device is not waited for to see that.
+  ns.allow_nonfinite = context.access != nullptr;
+  return ns;
 }
 
 // Parameters of one shape, as one batch.
@@ -41,38 +60,49 @@ Status step_group(Context& context, const MuonArgs& args, const MuonParameter* c
   const int64_t each = shape.batch * matrix;
   const int64_t neurons = args.columns ? shape.cols : shape.rows;
   auto* u = context.workspace.take<float>(count * each);
-  auto* factors = context.workspace.take<float>(neurons);
+  const bool normalised = shape.second_moment != nullptr;
+  auto* factors = normalised ? context.workspace.take<float>(count * shape.batch * neurons) : nullptr;
   std::vector<MomentumTensor> list(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     list[static_cast<size_t>(i)] = {each, members[i]->g, members[i]->momentum, u + i * each, members[i]->step};
   }
   context.kernels.optim.momentum(
       context, {args.state, args.momentum, args.fresh, args.grad_scale, args.nesterov}, list.data(), count);
-  NewtonSchulzArgs ns;
-  ns.x = row_major(u, shape.rows, shape.cols);
-  ns.out = ns.x;
-  ns.batch = count * shape.batch;
-  ns.steps = args.steps.data();
-  ns.step_count = static_cast<int>(args.steps.size());
-  ns.compute = args.compute;
-  ns.eps = args.eps;
-  ns.norm_factor = args.norm_factor;
+  NewtonSchulzArgs ns = iteration_of(context, args, shape, count);
+  ns.x.data = ns.out.data = u;
   PALIMPSEST_TRY(orthogonalize(context, ns));
+  if (normalised) {
+    PALIMPSEST_TRY(neuron_squares(context, args, count * shape.batch, shape.rows, shape.cols, u, factors));
+  }
+  std::vector<DecayedUpdateArgs> updates;
   for (int64_t i = 0; i < count; ++i) {
     const MuonParameter& p = *members[i];
     for (int64_t b = 0; b < p.batch; ++b) {
       const float* o = u + i * each + b * matrix;
       DecayedUpdateArgs update{p.rows,  p.cols,  p.p + b * matrix, o,           nullptr,
                                nullptr, p.scale, args.decay,       args.cautious};
-      if (p.second_moment != nullptr) {
-        PALIMPSEST_TRY(
-            neuron_factors(context, args, p, o, p.second_moment + b * neurons, factors));
-        (args.columns ? update.col_scale : update.row_scale) = factors;
+      if (normalised) {
+        float* own = factors + (i * p.batch + b) * neurons;
+        PALIMPSEST_TRY(neuron_factors(context, args, p, p.second_moment + b * neurons, own));
+        (args.columns ? update.col_scale : update.row_scale) = own;
       }
-      context.kernels.optim.decayed_update(context, update);
+      updates.push_back(update);
     }
   }
+  const OptimKernels& kernels = context.kernels.optim;
+  if (kernels.decayed_updates != nullptr) {
+    kernels.decayed_updates(context, updates.data(), static_cast<int64_t>(updates.size()));
+  } else {
+    for (const DecayedUpdateArgs& update : updates) kernels.decayed_update(context, update);
+  }
   return {};
+}
+
+// What a group takes at most; kernels' own needs are small.
+size_t group_bytes(const Context& context, const MuonArgs& args, const MuonParameter& shape, int64_t count) {
+  const int64_t own = count * shape.batch * (shape.rows * shape.cols + shape.rows + shape.cols);
+  return static_cast<size_t>(own) * sizeof(float) +
+         newton_schulz_bytes(iteration_of(context, args, shape, count)) + (size_t{1} << 20);
 }
 
 }  // namespace
@@ -108,6 +138,11 @@ Status muon_step(Context& context, const MuonArgs& args) {
   }
   std::stable_sort(order.begin(), order.end(),
                    [&](auto* a, auto* b) { return shape(a) < shape(b); });
+  struct Group {
+    size_t first;
+    int64_t count;
+  };
+  std::vector<Group> groups;
   for (size_t first = 0; first < order.size();) {
     const MuonParameter& p = *order[first];
     const int64_t each = p.batch * p.rows * p.cols;
@@ -116,9 +151,15 @@ Status muon_step(Context& context, const MuonArgs& args) {
            static_cast<int64_t>(last - first + 1) * each <= kBatchElements) {
       ++last;
     }
-    PALIMPSEST_TRY(
-        step_group(context, args, order.data() + first, static_cast<int64_t>(last - first)));
+    groups.push_back({first, static_cast<int64_t>(last - first)});
     first = last;
+  }
+  // A device runs out of memory before anything is changed, or not at all.
+  size_t most = 0;
+  for (const auto& [first, count] : groups) most = std::max(most, group_bytes(context, args, *order[first], count));
+  if (context.access != nullptr) context.workspace.reserve(most);
+  for (const auto& [first, count] : groups) {
+    PALIMPSEST_TRY(step_group(context, args, order.data() + first, count));
   }
   return {};
 }

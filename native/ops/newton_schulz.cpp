@@ -161,6 +161,7 @@ class Iteration {
   // neither overflow nor vanish.
   Status normalise() {
     const Workspace::Scope scope(context_.workspace);
+    if (context_.kernels.norm.unit != nullptr && args_.x.dtype != DType::f64) return normalise_at_once();
     Matrix scaled = take(DType::f32, args_.x.rows, args_.x.cols);
     for (int64_t i = 0; i < args_.batch; ++i) {
       const View source = one_of(args_.x, i);
@@ -192,6 +193,17 @@ class Iteration {
           context_, {Binary::mul, target, from, {}, 1 / norm}));
     }
     return {};
+  }
+
+  // By one kernel for the whole batch: nothing waits for the device but the look at NaN, if that is asked for.
+  Status normalise_at_once() {
+    int32_t* const strange = args_.allow_nonfinite ? nullptr : context_.workspace.take<int32_t>(1);
+    int32_t found = 0;
+    if (strange != nullptr) PALIMPSEST_TRY(context_.write_bytes(strange, &found, sizeof(found)));
+    PALIMPSEST_TRY(context_.kernels.norm.unit(
+        context_, {args_.x, x_, args_.batch, args_.eps, args_.norm_factor, strange}));
+    if (strange != nullptr) PALIMPSEST_TRY(context_.read(found, strange));
+    return found == 0 ? Status() : Status(Code::numerical, "orthogonalize: 'x' holds NaN or Inf");
   }
 
   int segments() const { return (args_.step_count + 2) / 3; }
@@ -326,6 +338,15 @@ class Iteration {
 };
 
 }  // namespace
+
+size_t newton_schulz_bytes(const NewtonSchulzArgs& args) {
+  const auto m = static_cast<size_t>(std::min(args.x.rows, args.x.cols));
+  const auto n = static_cast<size_t>(std::max(args.x.rows, args.x.cols));
+  // The scaled copy, its f32 form, a result beside an aliased one, two iterates or those of the segments;
+  // five squares.
+  const auto wide = 3 + std::max<size_t>(2, static_cast<size_t>(args.step_count + 2) / 3);
+  return static_cast<size_t>(args.batch) * sizeof(float) * (wide * m * n + 5 * m * m) + (size_t{1} << 16);
+}
 
 Status orthogonalize(Context& context, const NewtonSchulzArgs& args) {
   if (args.x.rows != args.out.rows || args.x.cols != args.out.cols) {

@@ -21,6 +21,12 @@ Status optimizer_step(Context& context, const std::vector<OptimizerGroup>& group
   for (const OptimizerGroup& group : groups) {
     all.insert(all.end(), group.gradients.begin(), group.gradients.end());
   }
+  if (context.access != nullptr) {
+    // What the elementwise rules take: a device runs out of memory before anything is changed.
+    size_t entries = 0;
+    for (const GradientTensor& gradient : all) entries += static_cast<size_t>(gradient.n);
+    context.workspace.reserve(entries / 512 + 64 * all.size() + (size_t{1} << 16));
+  }
   std::vector<double> squares(all.size());
   context.kernels.optim.sum_of_squares(context, all.data(), static_cast<int64_t>(all.size()),
                                        squares.data());

@@ -2,6 +2,7 @@
 // second time from the cache) and y written. Gradients of weights are summed by columns over fixed
 // blocks of rows, then over blocks. Sums in float64.
 
+#include "cuda/norm/norm.cuh"
 #include "cuda/primitives.cuh"
 
 namespace palimpsest::cuda {
@@ -234,6 +235,7 @@ void fill_norm(KernelTable& table) {
           [](Context& c, const BatchNormBackwardArgs& a) {
             return a.forward.dtype == DType::f64 ? batch_backward<double>(c, a) : batch_backward<float>(c, a);
           },
+      .unit = unit,
   };
 }
 

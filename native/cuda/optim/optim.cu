@@ -331,11 +331,11 @@ void momentum(Context& context, const MomentumArgs& a, const MomentumTensor* ten
   }));
 }
 
-__global__ void __launch_bounds__(kListThreads) update_kernel(const DecayedUpdateArgs a) {
+// Entries from `first` on, `step` apart, below `end`.
+__device__ inline void update_range(const DecayedUpdateArgs& a, int64_t first, int64_t end, int64_t step) {
   const auto decay = static_cast<float>(a.decay);
   const auto keep = static_cast<float>(1 - a.decay);
-  const int64_t total = a.rows * a.cols;
-  for (int64_t i = global_thread(); i < total; i += all_threads()) {
+  for (int64_t i = first; i < end; i += step) {
     const int64_t row = i / a.cols;
     const float p = a.p[i];
     const float o = a.o[i];
@@ -345,10 +345,35 @@ __global__ void __launch_bounds__(kListThreads) update_kernel(const DecayedUpdat
   }
 }
 
+__global__ void __launch_bounds__(kListThreads) update_kernel(const DecayedUpdateArgs a) {
+  update_range(a, global_thread(), a.rows * a.cols, all_threads());
+}
+
 void decayed_update(Context& context, const DecayedUpdateArgs& a) {
   const int64_t n = a.rows * a.cols;
   if (n == 0) return;
   keep(context, launch(context, update_kernel, blocks_for(context, n, 4 * kListThreads), kListThreads, 0, a));
+}
+
+// Many matrices in one launch.
+struct UpdateTensor {
+  int64_t n;
+  DecayedUpdateArgs args;
+};
+
+__global__ void __launch_bounds__(kListThreads) updates_kernel(const List<UpdateTensor> list) {
+  const int t = tensor_of(list, blockIdx.x);
+  const UpdateTensor& x = list.tensors[t];
+  const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
+  update_range(x.args, begin + threadIdx.x, begin + kPiece < x.n ? begin + kPiece : x.n, kListThreads);
+}
+
+void decayed_updates(Context& context, const DecayedUpdateArgs* updates, int64_t count) {
+  std::vector<UpdateTensor> tensors;
+  for (int64_t i = 0; i < count; ++i) tensors.push_back({updates[i].rows * updates[i].cols, updates[i]});
+  keep(context, each_list(tensors.data(), count, [&](const List<UpdateTensor>& list, int64_t pieces) {
+    return launch(context, updates_kernel, static_cast<unsigned>(pieces), kListThreads, 0, list);
+  }));
 }
 
 // One block: neurons are thousands, not millions.
@@ -455,6 +480,7 @@ void fill_optim(KernelTable& table) {
                  .lion = lion,
                  .momentum = momentum,
                  .decayed_update = decayed_update,
+                 .decayed_updates = decayed_updates,
                  .neuron_factors = neuron_factors,
                  .sum_of_squares = sum_of_squares,
                  .fisher = fisher};

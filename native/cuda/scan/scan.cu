@@ -11,6 +11,9 @@ namespace {
 
 constexpr int kStates = 16;  // at once: lanes of a channel
 
+// scan_chunks() for device code, which cannot call the host's.
+__host__ __device__ inline int64_t chunks_of(int64_t time) { return (time + kScanChunk - 1) / kScanChunk; }
+
 // Channels of a block: fewer in float64, whose states need twice the shared memory.
 template <typename T>
 constexpr int kChannels = sizeof(T) == 8 ? 8 : 16;
@@ -65,7 +68,7 @@ struct Step {
 
 template <typename T>
 __device__ inline int64_t checkpoint_at(const SelectiveScanArgs& s, const Lane<T>& lane, int64_t chunk) {
-  return ((lane.batch * scan_chunks(s.time) + chunk) * s.channels + lane.channel) * s.states + lane.state;
+  return ((lane.batch * chunks_of(s.time) + chunk) * s.channels + lane.channel) * s.states + lane.state;
 }
 
 template <typename T>
@@ -119,7 +122,7 @@ __global__ void __launch_bounds__(kThreads<T>) scan_backward_kernel(const Select
     T grad = 0;
     T da = 0;
     T dd = 0;
-    for (int64_t number = scan_chunks(s.time) - 1; number >= 0; --number) {
+    for (int64_t number = chunks_of(s.time) - 1; number >= 0; --number) {
       const int64_t begin = number * kScanChunk;
       const int steps = static_cast<int>(begin + kScanChunk < s.time ? kScanChunk : s.time - begin);
       T h = lane.there ? static_cast<const T*>(s.checkpoints)[checkpoint_at(s, lane, number)] : T(0);

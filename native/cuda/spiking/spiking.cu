@@ -48,7 +48,7 @@ __device__ inline T surrogate_slope(Surrogate kind, T z, T alpha) {
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kThreads) lif_backward_kernel(const LifBackwardArgs args) {
+__global__ void __launch_bounds__(kThreads, 4) lif_backward_kernel(const LifBackwardArgs args) {
   const LifArgs& a = args.forward;
   const T decay = static_cast<T>(a.decay);
   const T threshold = static_cast<T>(a.threshold);

@@ -6,6 +6,7 @@
 
 #include "palimpsest/dtype.h"
 #include "palimpsest/status.h"
+#include "palimpsest/view.h"
 
 namespace palimpsest {
 
@@ -61,11 +62,22 @@ struct BatchNormBackwardArgs {
   void* dbias;
 };
 
+// out = x / ((‖x‖/s + eps)·s·factor) for each of `batch` matrices, ‖·‖ Frobenius' norm and s the largest
+// magnitude in the matrix; zero stays zero. x is f32 or bf16, out f32 or bf16 and may be x.
+struct UnitArgs {
+  Matrix x, out;
+  int64_t batch;
+  double eps, factor;
+  int32_t* strange;  // becomes 1 where a matrix holds NaN or Inf, else stays; may be null
+};
+
 struct NormKernels {
   Status (*rows)(Context&, const RowNormArgs&);
   Status (*rows_backward)(Context&, const RowNormBackwardArgs&);
   Status (*batch)(Context&, const BatchNormArgs&);
   Status (*batch_backward)(Context&, const BatchNormBackwardArgs&);
+  // Null where reductions and products by numbers on the host do it as well.
+  Status (*unit)(Context&, const UnitArgs&);
 };
 
 }  // namespace palimpsest

@@ -126,6 +126,8 @@ struct OptimKernels {
   void (*lion)(Context&, const LionArgs&, const LionTensor* list, int64_t count);
   void (*momentum)(Context&, const MomentumArgs&, const MomentumTensor* list, int64_t count);
   void (*decayed_update)(Context&, const DecayedUpdateArgs&);
+  // The same over a list, where that costs less than one after the other; else null.
+  void (*decayed_updates)(Context&, const DecayedUpdateArgs* list, int64_t count);
   Status (*neuron_factors)(Context&, const NeuronFactorArgs&);
   // squares[i] = Σg², summed in f64: NaN or Inf exactly where the gradient holds one. The lists and
   // `squares` are the host's.

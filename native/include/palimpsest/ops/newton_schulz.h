@@ -42,4 +42,7 @@ struct NewtonSchulzArgs {
 // `out` is written at the very end: an error or abort leaves it as it was.
 Status orthogonalize(Context& context, const NewtonSchulzArgs& args);
 
+// At most so many bytes of scratch memory: for callers that must not run out of it half way.
+size_t newton_schulz_bytes(const NewtonSchulzArgs& args);
+
 }  // namespace palimpsest
