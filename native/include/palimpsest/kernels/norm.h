@@ -77,7 +77,7 @@ struct NormKernels {
   Status (*batch)(Context&, const BatchNormArgs&);
   Status (*batch_backward)(Context&, const BatchNormBackwardArgs&);
   // Null where reductions and products by numbers on the host do it as well.
-  Status (*unit)(Context&, const UnitArgs&);
+  Status (*unit)(Context&, const UnitArgs&) = nullptr;
 };
 
 }  // namespace palimpsest

@@ -127,7 +127,7 @@ struct OptimKernels {
   void (*momentum)(Context&, const MomentumArgs&, const MomentumTensor* list, int64_t count);
   void (*decayed_update)(Context&, const DecayedUpdateArgs&);
   // The same over a list, where that costs less than one after the other; else null.
-  void (*decayed_updates)(Context&, const DecayedUpdateArgs* list, int64_t count);
+  void (*decayed_updates)(Context&, const DecayedUpdateArgs* list, int64_t count) = nullptr;
   Status (*neuron_factors)(Context&, const NeuronFactorArgs&);
   // squares[i] = Σg², summed in f64: NaN or Inf exactly where the gradient holds one. The lists and
   // `squares` are the host's.
