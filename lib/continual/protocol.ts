@@ -6,6 +6,7 @@
  */
 
 import { checkFunction, checkIntegers, requireOptions, wrong } from '../engine/check.js'
+import { NumericalError } from '../engine/errors.js'
 import type { Estimate } from './metrics.js'
 import type { Scenario } from './scenario.js'
 import type { Strategy } from './strategy.js'
@@ -41,7 +42,7 @@ export interface ProtocolResult {
   /** The average accuracy of that choice in phase two, and all that was measured there. */
   evaluated: Estimate
   result: MethodResult
-  /** All choices with their average accuracy in phase one. */
+  /** All choices with their average accuracy in phase one; 0 where training diverged. */
   tried: { choice: Choice; accuracy: number }[]
 }
 
@@ -59,7 +60,12 @@ export function combinations(grid: Algorithm['grid']): Choice[] {
 
 const accuracyOf = ({ metrics }: MethodResult) => metrics.averageAccuracy as Estimate
 
-/** Runs both phases for every algorithm; a tie goes to the choice that comes first. */
+/**
+ * Runs both phases for every algorithm; a tie goes to the choice that comes first. Choices under which
+ * training diverges lose.
+ *
+ * @throws NumericalError where training diverges under all choices of an algorithm, or in phase two.
+ */
 export async function tuneThenEvaluate(options: ProtocolOptions): Promise<ProtocolResult[]> {
   const { algorithms, tuning, evaluation, model, signal, progress, ...shared } =
     requireOptions(options)
@@ -102,12 +108,21 @@ export async function tuneThenEvaluate(options: ProtocolOptions): Promise<Protoc
     }
     const tried: ProtocolResult['tried'] = []
     let best: { choice: Choice; tuned: Estimate } | null = null
+    let diverged: NumericalError | null = null
     for (const choice of combinations(algorithm.grid)) {
-      const tuned = accuracyOf(await measure(choice, tuning, 'tuning'))
-      tried.push({ choice, accuracy: tuned.mean })
-      if (!best || tuned.mean > best.tuned.mean) best = { choice, tuned }
+      try {
+        const tuned = accuracyOf(await measure(choice, tuning, 'tuning'))
+        tried.push({ choice, accuracy: tuned.mean })
+        if (!best || tuned.mean > best.tuned.mean) best = { choice, tuned }
+      } catch (error) {
+        // A rate or strength that is too large is an answer of the search, not its end.
+        if (!(error instanceof NumericalError)) throw error
+        diverged = error
+        tried.push({ choice, accuracy: 0 })
+      }
     }
-    const { choice, tuned } = best as NonNullable<typeof best>
+    if (!best) throw diverged
+    const { choice, tuned } = best
     const result = await measure(choice, evaluation, 'evaluating')
     const evaluated = accuracyOf(result)
     results.push({ algorithm: algorithm.name, choice, tuned, evaluated, result, tried })

@@ -19,6 +19,8 @@ import {
   Trainer,
   tuneThenEvaluate,
 } from '../../lib/continual/index.js'
+import type { Module } from '../../lib/nn/index.js'
+import { SGD } from '../../lib/optim/index.js'
 import { renderReport } from '../../lib/report/report.js'
 import { clusters, small } from './tiny.js'
 
@@ -140,6 +142,35 @@ test('the two-phase protocol chooses on one stream and judges on the other', asy
   t.equal(er?.tuned.mean, best)
   t.equal(er?.tried.find(({ choice }) => choice === er.choice)?.accuracy, best)
   t.strictSame(seen, ['tune 1', 'judge 5', 'judge 6', 'tune 1', 'tune 1', 'judge 5', 'judge 6'])
+})
+
+test('a choice under which training diverges loses; where all do, the error comes out', async (t) => {
+  const phase = { scenario: base.scenario, seeds: [1] }
+  const run = (lrs: number[]) =>
+    tuneThenEvaluate({
+      algorithms: [
+        {
+          name: 'naive',
+          grid: { lr: lrs },
+          make: ({ lr }) => ({
+            strategies: [],
+            options: {
+              optimizer: (model: Module) => new SGD(model.parameters(), { lr: lr as number }),
+            },
+          }),
+        },
+      ],
+      model: base.model,
+      batchSize: base.batchSize,
+      epochs: 1,
+      tuning: phase,
+      evaluation: phase,
+    })
+  const [naive] = await run([1e30, 0.1])
+  t.strictSame(naive?.choice, { lr: 0.1 })
+  t.equal(naive?.tried[0]?.accuracy, 0)
+  t.ok((naive?.tried[1]?.accuracy ?? 0) > 0.2)
+  await t.rejects(run([1e30]), { name: 'NumericalError' })
 })
 
 test('the catalog’s names all make what they say; others are refused by name', async (t) => {
