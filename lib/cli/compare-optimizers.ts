@@ -110,6 +110,7 @@ const columns = [
   '± (sd)',
   'test loss',
   'ms a step',
+  'images a second',
   '',
 ]
 
@@ -189,6 +190,7 @@ export async function compareOptimizers(options: CompareOptions): Promise<number
       (100 * o.deviation).toFixed(2),
       o.loss.toFixed(4),
       o.msPerStep.toFixed(2),
+      Math.round((1000 * batchSizes[o.network]) / o.msPerStep).toLocaleString('en'),
       steps[o.optimizer] === o.steps && o.accuracy >= mark ? '←' : '',
     ]
   })
