@@ -5,13 +5,14 @@ import { fileURLToPath } from 'node:url'
 import { devices } from '../lib/engine/devices.js'
 import { addPlugin } from '../lib/engine/plugins.js'
 
-const built = (name: string) =>
-  fileURLToPath(new URL(`../../build/Release/palimpsest-${name}.so`, import.meta.url))
-
-// The CPU's kernels behind the door of the GPU's, on memory that JavaScript cannot see.
-if (existsSync(built('testdevice'))) addPlugin('test', built('testdevice'))
-// CUDA's kernels, run on the CPU by an emulator (npm run build:cuda).
-if (existsSync(built('cudaemu'))) addPlugin('emulated', built('cudaemu'))
+function add(name: string, file: string): void {
+  const path = fileURLToPath(new URL(`../../build/${file}`, import.meta.url))
+  if (existsSync(path)) addPlugin(name, path)
+}
+// The CPU's kernels behind the door of the GPU's, on memory that JavaScript cannot see (npm run build:tests).
+add('test', 'tests/palimpsest-testdevice.so')
+// CUDA's kernels, run on the CPU by an emulator (npm run build:cudaemu).
+add('emulated', 'Release/palimpsest-cudaemu.so')
 
 /** Ids of the devices that can be used, and for those that cannot the reason, for a skipped test. */
 export function devicesUnderTest(): { id: string; skip?: string }[] {

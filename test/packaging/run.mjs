@@ -108,7 +108,7 @@ check('strict TypeScript', () => {
 check('the command line', () => run('npx', 'palimpsest', 'doctor'))
 
 // The CUDA package holds the stand-in for a GPU here: it is found, opened and computed on as the plugin is.
-const standIn = join(root, 'build/Release/palimpsest-testdevice.so')
+const standIn = join(root, 'build/tests/palimpsest-testdevice.so')
 if (`${process.platform}-${process.arch}` === 'linux-x64' && existsSync(standIn)) {
   writeFileSync(
     join(folder, 'device.mjs'),
