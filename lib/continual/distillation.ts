@@ -10,6 +10,7 @@ import { sameShape, shownShape } from '../tensor/shape.js'
 import { Context, columnsOf } from './context.js'
 import type { Columns } from './scenario.js'
 import type { StateValue } from './state.js'
+import type { Strategy } from './strategy.js'
 
 /** A copy of the model as it was, which is asked and never trained. */
 export class Teacher {
@@ -40,6 +41,24 @@ export class Teacher {
     if (state === null) return
     this.#model ??= c.newModel().eval()
     this.#model.loadStateDict(state as Record<string, Tensor>)
+  }
+}
+
+/** A strategy that asks the model of the last task's end, and keeps nothing else. */
+export abstract class Distillation implements Strategy {
+  abstract readonly name: string
+  protected readonly teacher = new Teacher()
+
+  afterExperience(c: Context): void {
+    this.teacher.renew(c)
+  }
+
+  state(): StateValue {
+    return this.teacher.state()
+  }
+
+  loadState(state: StateValue, c: Context): void {
+    this.teacher.loadState(state, c)
   }
 }
 

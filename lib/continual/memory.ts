@@ -6,7 +6,7 @@ import { gather } from '../tensor/indexing.js'
 import { toTensor } from '../tensor/interop.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { StateValue } from './state.js'
-import type { Batch } from './strategy.js'
+import type { Batch, Strategy } from './strategy.js'
 
 /** Examples drawn from a memory; `logits` [n, outputs] where they are kept. */
 export interface Remembered extends Batch {
@@ -120,6 +120,29 @@ export class Reservoir {
     this.#logits = saved.logits?.slice() ?? null
     this.#targets = saved.targets.slice()
     this.#tasks = saved.tasks.slice()
+  }
+}
+
+/** A strategy that draws from a memory of examples, and keeps nothing else. */
+export abstract class Rehearsal implements Strategy {
+  abstract readonly name: string
+  readonly memory: Reservoir
+
+  /**
+   * @param memory examples kept
+   * @param replay examples drawn a step, checked alone
+   */
+  constructor(memory: number, replay?: number) {
+    this.memory = new Reservoir(memory)
+    if (replay !== undefined) checkInteger(replay, 'replay', 1)
+  }
+
+  state(): StateValue {
+    return this.memory.state()
+  }
+
+  loadState(state: StateValue): void {
+    this.memory.loadState(state)
   }
 }
 

@@ -5,6 +5,7 @@ import { binaryInto } from '../tensor/elementwise.js'
 import { noGrad, scope, type Tensor, zerosLike } from '../tensor/index.js'
 import { checkTensors } from '../tensor/interop.js'
 import type { StateValue } from './state.js'
+import type { Strategy } from './strategy.js'
 
 /**
  * Weights F and anchors θ*, one of each a parameter. Several terms are one: Σ F_t (θ − θ_t)² has the
@@ -116,5 +117,19 @@ export class QuadraticPenalty {
     }
     this.#importance = saved.importance?.map((x) => x.keep()) ?? null
     this.#anchor = saved.anchor?.map((x) => x.keep()) ?? null
+  }
+}
+
+/** A strategy that holds parameters by a penalty, and keeps nothing else. */
+export abstract class Holding implements Strategy {
+  abstract readonly name: string
+  readonly penalty = new QuadraticPenalty()
+
+  state(): StateValue {
+    return this.penalty.state()
+  }
+
+  loadState(state: StateValue): void {
+    this.penalty.loadState(state)
   }
 }

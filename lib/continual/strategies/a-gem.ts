@@ -1,6 +1,6 @@
 /** Averaged gradient episodic memory: no step may raise the memory's loss, to first order. */
 
-import { checkInteger, checkOptions } from '../../engine/check.js'
+import { checkOptions } from '../../engine/check.js'
 import { ShapeError } from '../../engine/errors.js'
 import { binaryInto } from '../../tensor/elementwise.js'
 import { grad, noGrad, scope, type Tensor } from '../../tensor/index.js'
@@ -8,9 +8,7 @@ import { checkTensors } from '../../tensor/interop.js'
 import { sameShape } from '../../tensor/shape.js'
 import { wholeBatch } from '../batch.js'
 import type { Context } from '../context.js'
-import { Reservoir } from '../memory.js'
-import type { StateValue } from '../state.js'
-import type { Strategy } from '../strategy.js'
+import { Rehearsal } from '../memory.js'
 
 /** Options of AGem. */
 export interface AGemOptions {
@@ -57,15 +55,13 @@ export function projectConflict(grads: readonly Tensor[], reference: readonly Te
  * batch from the memory (g·r < 0), it is projected to be orthogonal to it. The memory holds examples of
  * finished tasks: a uniform sample of all that came, where the paper keeps as many of every class.
  */
-export class AGem implements Strategy {
+export class AGem extends Rehearsal {
   readonly name = 'a-gem'
-  readonly memory: Reservoir
   readonly options: { memory: number; replay: number | undefined }
 
   constructor(options: AGemOptions = {}) {
     const { memory = 200, replay } = checkOptions(options)
-    this.memory = new Reservoir(memory)
-    if (replay !== undefined) checkInteger(replay, 'replay', 1)
+    super(memory, replay)
     this.options = { memory, replay }
   }
 
@@ -84,13 +80,5 @@ export class AGem implements Strategy {
 
   afterExperience(c: Context): void {
     this.memory.offer(wholeBatch(c.trainData, c.position.experience), c.generator)
-  }
-
-  state(): StateValue {
-    return this.memory.state()
-  }
-
-  loadState(state: StateValue): void {
-    this.memory.loadState(state)
   }
 }

@@ -2,11 +2,11 @@
 
 import { checkInteger, checkNumber, checkOptions, wrong } from '../../engine/check.js'
 import { svd } from '../../linalg/index.js'
-import { Linear } from '../../nn/layers.js'
 import { FrequentDirections } from '../../subspace/frequent-directions.js'
 import { countForEnergy, extendBasis, withoutSpan } from '../../subspace/protected.js'
 import { noGrad, scope, type Tensor, zeros } from '../../tensor/index.js'
 import type { Context } from '../context.js'
+import { ownHead, protectedLinears } from '../linears.js'
 import type { StateValue } from '../state.js'
 import type { Strategy } from '../strategy.js'
 
@@ -76,15 +76,6 @@ export class CoSO implements Strategy {
     }
   }
 
-  /** Linear layers by their weight's path, the last only where it is shared. */
-  #linears(c: Context): [string, Linear][] {
-    const found: [string, Linear][] = []
-    for (const [path, layer] of c.model.namedModules()) {
-      if (layer instanceof Linear) found.push([path ? `${path}.weight` : 'weight', layer])
-    }
-    return c.scenario.setting === 'task' ? found.slice(0, -1) : found
-  }
-
   #layer(name: string): Layer {
     let layer = this.layers.get(name)
     if (!layer) {
@@ -106,7 +97,7 @@ export class CoSO implements Strategy {
     this.#steps++
     const lr = c.optimizers[0]?.paramGroups[0]?.lr ?? 0
     const mine = new Set<Tensor>()
-    for (const [name, { weight }] of this.#linears(c)) {
+    for (const [name, { weight }] of protectedLinears(c)) {
       mine.add(weight)
       if (weight.grad === null) continue
       const { grad } = weight
@@ -115,7 +106,7 @@ export class CoSO implements Strategy {
       grad.zero_()
     }
     if (c.position.experience === 0) return
-    const heads = c.scenario.setting === 'task' ? this.#lastLayer(c) : new Set<Tensor>()
+    const heads = ownHead(c)
     for (const x of c.parameters) if (!mine.has(x) && !heads.has(x)) x.grad?.zero_()
   }
 
@@ -123,11 +114,6 @@ export class CoSO implements Strategy {
   afterStep(): void {
     for (const [weight, next] of this.#next) weight.copy_(next)
     this.#next = []
-  }
-
-  #lastLayer(c: Context): Set<Tensor> {
-    const last = [...c.model.namedModules()].filter(([, m]) => m instanceof Linear).at(-1)?.[1]
-    return new Set(last ? last.parameters() : [])
   }
 
   #step(layer: Layer, weight: Tensor, grad: Tensor, lr: number): Tensor {

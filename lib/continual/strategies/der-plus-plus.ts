@@ -1,12 +1,10 @@
 /** Dark experience replay++: the memory keeps what the model answered when it saw an example. */
 
-import { checkInteger, checkNumber, checkOptions } from '../../engine/check.js'
+import { checkNumber, checkOptions } from '../../engine/check.js'
 import { mseLoss } from '../../nn/losses.js'
 import type { Tensor } from '../../tensor/index.js'
 import type { Context } from '../context.js'
-import { Reservoir } from '../memory.js'
-import type { StateValue } from '../state.js'
-import type { Strategy } from '../strategy.js'
+import { Rehearsal } from '../memory.js'
 
 /** Options of DerPlusPlus. */
 export interface DerPlusPlusOptions {
@@ -24,15 +22,13 @@ export interface DerPlusPlusOptions {
  * DER++ (Buzzega et al., arXiv 2004.07211): L + α·MSE(z, z_memory) on one draw from the memory and
  * β·cross-entropy on another; outputs are stored as they were when the example was trained on.
  */
-export class DerPlusPlus implements Strategy {
+export class DerPlusPlus extends Rehearsal {
   readonly name = 'der++'
-  readonly memory: Reservoir
   readonly options: Required<Omit<DerPlusPlusOptions, 'replay'>> & { replay: number | undefined }
 
   constructor(options: DerPlusPlusOptions = {}) {
     const { memory = 200, replay, alpha = 0.5, beta = 1 } = checkOptions(options)
-    this.memory = new Reservoir(memory)
-    if (replay !== undefined) checkInteger(replay, 'replay', 1)
+    super(memory, replay)
     checkNumber(alpha, 'alpha', 0)
     checkNumber(beta, 'beta', 0)
     this.options = { memory, replay, alpha, beta }
@@ -52,13 +48,5 @@ export class DerPlusPlus implements Strategy {
     // Other strategies may have added rows behind the batch's own.
     const own = c.logits.detach().slice(0, 0, c.fresh.tasks.length)
     this.memory.offer(c.fresh, c.generator, own)
-  }
-
-  state(): StateValue {
-    return this.memory.state()
-  }
-
-  loadState(state: StateValue): void {
-    this.memory.loadState(state)
   }
 }

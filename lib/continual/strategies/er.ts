@@ -1,11 +1,10 @@
 /** Experience replay: every batch is joined by one from a reservoir. */
 
-import { checkInteger, checkOptions } from '../../engine/check.js'
+import { checkOptions } from '../../engine/check.js'
 import { cat } from '../../tensor/index.js'
 import type { Context } from '../context.js'
-import { joined, Reservoir } from '../memory.js'
-import type { StateValue } from '../state.js'
-import type { Batch, Strategy } from '../strategy.js'
+import { joined, Rehearsal } from '../memory.js'
+import type { Batch } from '../strategy.js'
 
 /** Options of Er. */
 export interface ErOptions {
@@ -19,15 +18,13 @@ export interface ErOptions {
  * ER (Chaudhry et al., arXiv 1902.10486; Riemer et al., arXiv 1810.11910): the loss is the mean over the
  * batch and as many examples from the memory, which is filled by reservoir sampling after each step.
  */
-export class Er implements Strategy {
+export class Er extends Rehearsal {
   readonly name = 'er'
-  readonly memory: Reservoir
   readonly options: { memory: number; replay: number | undefined }
 
   constructor(options: ErOptions = {}) {
     const { memory = 200, replay } = checkOptions(options)
-    this.memory = new Reservoir(memory)
-    if (replay !== undefined) checkInteger(replay, 'replay', 1)
+    super(memory, replay)
     this.options = { memory, replay }
   }
 
@@ -43,13 +40,5 @@ export class Er implements Strategy {
 
   afterStep(c: Context): void {
     this.memory.offer(c.fresh, c.generator)
-  }
-
-  state(): StateValue {
-    return this.memory.state()
-  }
-
-  loadState(state: StateValue): void {
-    this.memory.loadState(state)
   }
 }

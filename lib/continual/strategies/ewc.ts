@@ -3,9 +3,7 @@
 import { checkNumber, checkOptions } from '../../engine/check.js'
 import type { Context } from '../context.js'
 import { type FisherOptions, fisherDiagonal, fisherOptions } from '../importance.js'
-import { QuadraticPenalty } from '../penalty.js'
-import type { StateValue } from '../state.js'
-import type { Strategy } from '../strategy.js'
+import { Holding } from '../penalty.js'
 
 /** Options of Ewc. */
 export interface EwcOptions extends FisherOptions {
@@ -17,12 +15,12 @@ export interface EwcOptions extends FisherOptions {
  * EWC (Kirkpatrick et al., arXiv 1612.00796): L + (λ/2) Σ_t Σ_i F_t,i (θ_i − θ_t,i)², one term a
  * finished task. The terms are kept as one (penalty.ts), which has the same slope at constant memory.
  */
-export class Ewc implements Strategy {
+export class Ewc extends Holding {
   readonly name: string = 'ewc'
   readonly options: Required<EwcOptions>
-  readonly penalty = new QuadraticPenalty()
 
   constructor(options: EwcOptions = {}) {
+    super()
     const { lambda = 50, ...fisher } = checkOptions(options)
     this.options = { lambda: checkNumber(lambda, 'lambda', 0), ...fisherOptions(fisher) }
   }
@@ -33,13 +31,5 @@ export class Ewc implements Strategy {
 
   afterExperience(c: Context): void {
     this.penalty.extend(c.parameters, fisherDiagonal(c, this.options))
-  }
-
-  state(): StateValue {
-    return this.penalty.state()
-  }
-
-  loadState(state: StateValue): void {
-    this.penalty.loadState(state)
   }
 }

@@ -1,11 +1,11 @@
 /** Gradient projection memory: updates keep out of the span of what earlier tasks' layers were fed. */
 
 import { checkInteger, checkNumber, checkOptions } from '../../engine/check.js'
-import { Linear } from '../../nn/layers.js'
 import { extendBasis, withoutSpan } from '../../subspace/protected.js'
 import { noGrad, scope, type Tensor } from '../../tensor/index.js'
 import { batchOf } from '../batch.js'
 import type { Context } from '../context.js'
+import { ownHead, protectedLinears } from '../linears.js'
 import { chosen } from '../memory.js'
 import type { StateValue } from '../state.js'
 import type { Strategy } from '../strategy.js'
@@ -46,25 +46,9 @@ export class Gpm implements Strategy {
     }
   }
 
-  /** Linear layers by their weight's path. */
-  #layers(c: Context): [string, Linear][] {
-    const found: [string, Linear][] = []
-    for (const [path, layer] of c.model.namedModules()) {
-      if (layer instanceof Linear) found.push([path ? `${path}.weight` : 'weight', layer])
-    }
-    return c.scenario.setting === 'task' ? found.slice(0, -1) : found
-  }
-
-  /** Whether a parameter may still move freely: the unprotected last layer of tasks with own heads. */
-  #free(c: Context): Set<Tensor> {
-    if (c.scenario.setting !== 'task') return new Set()
-    const last = [...c.model.namedModules()].filter(([, m]) => m instanceof Linear).at(-1)?.[1]
-    return new Set(last ? last.parameters() : [])
-  }
-
   afterBackward(c: Context): void {
     if (this.bases.size === 0) return
-    const free = this.#free(c)
+    const free = ownHead(c)
     for (const [i, x] of c.parameters.entries()) {
       if (free.has(x) || x.grad === null) continue
       this.#confine(c.names[i] as string, x.grad)
@@ -74,7 +58,7 @@ export class Gpm implements Strategy {
 
   afterStep(c: Context): void {
     if (this.bases.size === 0) return
-    const free = this.#free(c)
+    const free = ownHead(c)
     scope(() =>
       noGrad(() => {
         for (const [i, x] of c.parameters.entries()) {
@@ -97,7 +81,7 @@ export class Gpm implements Strategy {
   }
 
   afterExperience(c: Context): void {
-    const layers = this.#layers(c)
+    const layers = protectedLinears(c)
     const inputs = new Map<string, Tensor>()
     const removals = layers.map(([path, layer]) =>
       layer.registerForwardPreHook((_, x) => {

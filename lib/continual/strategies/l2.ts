@@ -4,9 +4,7 @@ import { checkNumber, checkOptions, wrong } from '../../engine/check.js'
 import { onesLike, type Tensor } from '../../tensor/index.js'
 import type { Context } from '../context.js'
 import { lastLayer } from '../distillation.js'
-import { QuadraticPenalty } from '../penalty.js'
-import type { StateValue } from '../state.js'
-import type { Strategy } from '../strategy.js'
+import { Holding } from '../penalty.js'
 
 /** Options of L2. */
 export interface L2Options {
@@ -20,12 +18,12 @@ export interface L2Options {
  * L2 parameter regularization (Smith et al., arXiv 2203.17269; the paper has no ½): EWC with F = 1 and
  * one anchor. Rows of the last layer whose classes have not come yet are free.
  */
-export class L2 implements Strategy {
+export class L2 extends Holding {
   readonly name = 'l2'
   readonly options: Required<L2Options>
-  readonly penalty = new QuadraticPenalty()
 
   constructor(options: L2Options = {}) {
+    super()
     const { lambda = 0.01, include = () => true } = checkOptions(options)
     if (typeof include !== 'function') wrong('include', 'a function of names', include)
     this.options = { lambda: checkNumber(lambda, 'lambda', 0), include }
@@ -54,13 +52,5 @@ export class L2 implements Strategy {
       }
       return weights
     })
-  }
-
-  state(): StateValue {
-    return this.penalty.state()
-  }
-
-  loadState(state: StateValue): void {
-    this.penalty.loadState(state)
   }
 }

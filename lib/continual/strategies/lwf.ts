@@ -3,9 +3,7 @@
 import { checkNumber, checkOptions } from '../../engine/check.js'
 import type { Tensor } from '../../tensor/index.js'
 import type { Context } from '../context.js'
-import { distillation, Teacher } from '../distillation.js'
-import type { StateValue } from '../state.js'
-import type { Strategy } from '../strategy.js'
+import { Distillation, distillation } from '../distillation.js'
 
 /** Options of Lwf. */
 export interface LwfOptions {
@@ -20,12 +18,12 @@ export interface LwfOptions {
  * current examples, with the model of the last task's end as teacher. The paper's warm-up of a new
  * head alone is left out, as in most later work.
  */
-export class Lwf implements Strategy {
+export class Lwf extends Distillation {
   readonly name = 'lwf'
   readonly options: Required<LwfOptions>
-  readonly #teacher = new Teacher()
 
   constructor(options: LwfOptions = {}) {
+    super()
     const { lambda = 1, temperature = 2 } = checkOptions(options)
     checkNumber(lambda, 'lambda', 0)
     checkNumber(temperature, 'temperature', 1e-3)
@@ -34,20 +32,8 @@ export class Lwf implements Strategy {
 
   loss(c: Context, loss: Tensor): Tensor {
     const { lambda, temperature } = this.options
-    const old = lambda === 0 ? null : this.#teacher.ask(c.batch.inputs)
+    const old = lambda === 0 ? null : this.teacher.ask(c.batch.inputs)
     if (!old) return loss
     return loss.add(distillation(c.logits, old, c.pastColumns(), temperature).mul(lambda))
-  }
-
-  afterExperience(c: Context): void {
-    this.#teacher.renew(c)
-  }
-
-  state(): StateValue {
-    return this.#teacher.state()
-  }
-
-  loadState(state: StateValue, c: Context): void {
-    this.#teacher.loadState(state, c)
   }
 }

@@ -4,9 +4,7 @@ import { checkNumber, checkOptions } from '../../engine/check.js'
 import { binaryInto, unaryInto } from '../../tensor/elementwise.js'
 import type { Context } from '../context.js'
 import { type ImportanceOptions, importanceOptions, meanOverGradients } from '../importance.js'
-import { QuadraticPenalty } from '../penalty.js'
-import type { StateValue } from '../state.js'
-import type { Strategy } from '../strategy.js'
+import { Holding } from '../penalty.js'
 
 /** Options of Mas. */
 export interface MasOptions extends ImportanceOptions {
@@ -18,12 +16,12 @@ export interface MasOptions extends ImportanceOptions {
  * MAS (Aljundi et al., arXiv 1711.09601): Ω adds, after every task, the mean magnitude of the slope of
  * ‖f(x)‖², which needs no labels; λ Σ Ω (θ − θ*)² holds the parameters.
  */
-export class Mas implements Strategy {
+export class Mas extends Holding {
   readonly name = 'mas'
   readonly options: Required<MasOptions>
-  readonly penalty = new QuadraticPenalty()
 
   constructor(options: MasOptions = {}) {
+    super()
     const { lambda = 0.01, ...rest } = checkOptions(options)
     this.options = { lambda: checkNumber(lambda, 'lambda', 0), ...importanceOptions(rest) }
   }
@@ -43,13 +41,5 @@ export class Mas implements Strategy {
       },
     )
     this.penalty.renew(c.parameters, omega, 1)
-  }
-
-  state(): StateValue {
-    return this.penalty.state()
-  }
-
-  loadState(state: StateValue): void {
-    this.penalty.loadState(state)
   }
 }

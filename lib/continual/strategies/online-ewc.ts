@@ -3,9 +3,7 @@
 import { checkNumber, checkOptions } from '../../engine/check.js'
 import type { Context } from '../context.js'
 import { type FisherOptions, fisherDiagonal, fisherOptions } from '../importance.js'
-import { QuadraticPenalty } from '../penalty.js'
-import type { StateValue } from '../state.js'
-import type { Strategy } from '../strategy.js'
+import { Holding } from '../penalty.js'
 
 /** Options of OnlineEwc. */
 export interface OnlineEwcOptions extends FisherOptions {
@@ -19,12 +17,12 @@ export interface OnlineEwcOptions extends FisherOptions {
  * Online EWC (Schwarz et al., arXiv 1805.06370): F ← γF + F_t after every task, with θ* the parameters
  * of then. Some public code uses γF in the penalty too; here F is used as it is.
  */
-export class OnlineEwc implements Strategy {
+export class OnlineEwc extends Holding {
   readonly name = 'online-ewc'
   readonly options: Required<OnlineEwcOptions>
-  readonly penalty = new QuadraticPenalty()
 
   constructor(options: OnlineEwcOptions = {}) {
+    super()
     const { lambda = 50, gamma = 1, ...fisher } = checkOptions(options)
     this.options = {
       lambda: checkNumber(lambda, 'lambda', 0),
@@ -39,13 +37,5 @@ export class OnlineEwc implements Strategy {
 
   afterExperience(c: Context): void {
     this.penalty.renew(c.parameters, fisherDiagonal(c, this.options), this.options.gamma)
-  }
-
-  state(): StateValue {
-    return this.penalty.state()
-  }
-
-  loadState(state: StateValue): void {
-    this.penalty.loadState(state)
   }
 }

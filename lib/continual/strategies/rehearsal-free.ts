@@ -9,9 +9,7 @@ import { checkChoice, checkNumber, checkOptions } from '../../engine/check.js'
 import { bceWithLogits, mseLoss } from '../../nn/losses.js'
 import { noGrad, type Tensor } from '../../tensor/index.js'
 import { type Context, columnsOf } from '../context.js'
-import { distillation, lastLayer, Teacher, type Watch, watchInput } from '../distillation.js'
-import type { StateValue } from '../state.js'
-import type { Strategy } from '../strategy.js'
+import { Distillation, distillation, lastLayer, type Watch, watchInput } from '../distillation.js'
 
 /** Options of PredKd. */
 export interface PredKdOptions {
@@ -27,12 +25,12 @@ export interface PredKdOptions {
 }
 
 /** PredKD: the outputs of earlier tasks stay what the model of the last task's end says. */
-export class PredKd implements Strategy {
+export class PredKd extends Distillation {
   readonly name = 'pred-kd'
   readonly options: Required<PredKdOptions>
-  readonly #teacher = new Teacher()
 
   constructor(options: PredKdOptions = {}) {
+    super()
     const { lambda = 1, temperature = 2, kind = 'softmax' } = checkOptions(options)
     this.options = {
       lambda: checkNumber(lambda, 'lambda', 0),
@@ -43,7 +41,7 @@ export class PredKd implements Strategy {
 
   loss(c: Context, loss: Tensor): Tensor {
     const { lambda, temperature, kind } = this.options
-    const old = lambda === 0 ? null : this.#teacher.ask(c.batch.inputs)
+    const old = lambda === 0 ? null : this.teacher.ask(c.batch.inputs)
     if (!old) return loss
     const heads = c.pastColumns()
     if (kind === 'softmax')
@@ -52,18 +50,6 @@ export class PredKd implements Strategy {
       const goal = noGrad(() => columnsOf(old, head).sigmoid())
       return sum.add(bceWithLogits(columnsOf(c.logits, head), goal).mul(lambda))
     }, loss)
-  }
-
-  afterExperience(c: Context): void {
-    this.#teacher.renew(c)
-  }
-
-  state(): StateValue {
-    return this.#teacher.state()
-  }
-
-  loadState(state: StateValue, c: Context): void {
-    this.#teacher.loadState(state, c)
   }
 }
 
@@ -74,13 +60,13 @@ export interface FeatKdOptions {
 }
 
 /** FeatKD: the features that the last layer sees stay those of the model of the last task's end. */
-export class FeatKd implements Strategy {
+export class FeatKd extends Distillation {
   readonly name = 'feat-kd'
   readonly options: Required<FeatKdOptions>
-  readonly #teacher = new Teacher()
   #watch: Watch | null = null
 
   constructor(options: FeatKdOptions = {}) {
+    super()
     const { lambda = 1 } = checkOptions(options)
     this.options = { lambda: checkNumber(lambda, 'lambda', 0) }
   }
@@ -94,23 +80,11 @@ export class FeatKd implements Strategy {
     const watch = this.#watch as Watch
     const features = watch.read()
     watch.stop()
-    const { model } = this.#teacher
+    const { model } = this.teacher
     if (!model || this.options.lambda === 0) return loss
     const old = watchInput(lastLayer(model, c.scenario.outputs))
-    this.#teacher.ask(c.batch.inputs)
+    this.teacher.ask(c.batch.inputs)
     old.stop()
     return loss.add(mseLoss(features, old.read()).mul(this.options.lambda))
-  }
-
-  afterExperience(c: Context): void {
-    this.#teacher.renew(c)
-  }
-
-  state(): StateValue {
-    return this.#teacher.state()
-  }
-
-  loadState(state: StateValue, c: Context): void {
-    this.#teacher.loadState(state, c)
   }
 }
