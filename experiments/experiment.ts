@@ -1,8 +1,9 @@
 /** What an experiment is: a paper's central claim, shown on a small real problem. */
 
 import { estimate } from '../lib/continual/metrics.js'
-import { type Dataset, subset } from '../lib/data/index.js'
+import { batches, type Dataset, subset } from '../lib/data/index.js'
 import type { Section } from '../lib/report/report.js'
+import { scope, type Tensor } from '../lib/tensor/index.js'
 
 /** How to run. */
 export interface ExperimentOptions {
@@ -78,4 +79,17 @@ export const part = (data: Dataset, from: number, to: number): Dataset => {
     data,
     Array.from({ length: end - from }, (_, i) => from + i),
   )
+}
+
+/** The percentage of examples whose class has the largest of the predictor's outputs. */
+export function accuracy(
+  data: Dataset,
+  predict: (inputs: Tensor) => Tensor,
+  batchSize = 500,
+): number {
+  let hits = 0
+  for (const { inputs, targets } of batches(data, { batchSize })) {
+    hits += scope(() => predict(inputs).argmax(1).eq(targets).sum().item())
+  }
+  return (100 * hits) / data.labels.length
 }

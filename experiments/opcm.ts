@@ -19,7 +19,15 @@ import * as nn from '../lib/nn/index.js'
 import { AdamW } from '../lib/optim/index.js'
 import { Generator } from '../lib/random/index.js'
 import { noGrad, scope } from '../lib/tensor/index.js'
-import { clear, type Experiment, average as mean, overSeeds, part, shown } from './experiment.js'
+import {
+  accuracy,
+  clear,
+  type Experiment,
+  average as mean,
+  overSeeds,
+  part,
+  shown,
+} from './experiment.js'
 
 const angles = [-70, -50, -30, -10, 10, 30, 50, 70]
 /** Each with the setting that is tried, its default first; averaging has none. */
@@ -53,18 +61,6 @@ function train(net: nn.Module, data: Dataset, epochs: number, generator: Generat
   }
 }
 
-function accuracy(net: nn.Module, data: Dataset): number {
-  let hits = 0
-  noGrad(() => {
-    for (const { inputs, targets } of batches(data, { batchSize: 500 })) {
-      scope(() => {
-        hits += net.call(inputs).argmax(1).eq(targets).sum().item()
-      })
-    }
-  })
-  return (100 * hits) / data.labels.length
-}
-
 const tunedName = (name: string) => `${name}, setting chosen`
 
 const experiment: Experiment = {
@@ -93,6 +89,8 @@ const experiment: Experiment = {
       progress(message, ++done / total)
       await new Promise((resolve) => setImmediate(resolve))
     }
+    const overall = (net: nn.Module, on: Dataset[]) =>
+      mean(on.map((data) => accuracy(data, (x) => noGrad(() => net.call(x)))))
     const base = join(folder, 'base.safetensors')
     const models = chosen.map((_, i) => join(folder, `${i}.safetensors`))
     /** A base and its fine-tuned networks as checkpoints; the accuracies of each on its own task. */
@@ -105,13 +103,12 @@ const experiment: Experiment = {
         const net = network(new Generator(seed))
         net.loadStateDict(start.stateDict())
         train(net, data, 1, new Generator(200 + seed * 10 + i))
-        accuracies.push(accuracy(net, tests[i] as Dataset))
+        accuracies.push(overall(net, [tests[i] as Dataset]))
         saveSafetensors(models[i] as string, net.stateDict())
         await tick(`seed ${seed}: network for ${chosen[i]}°`)
       }
       return { start, accuracies }
     }
-    const overall = (net: nn.Module, on: Dataset[]) => mean(on.map((data) => accuracy(net, data)))
     const merged = (method: MergeMethod, on: Dataset[], list = models) => {
       const out = join(folder, 'merged.safetensors')
       mergeCheckpoints({ models: list, base, out, method })

@@ -9,6 +9,7 @@ import { Generator } from '../lib/random/index.js'
 import { lora, pissa } from '../lib/subspace/index.js'
 import { noGrad, scope, type Tensor } from '../lib/tensor/index.js'
 import {
+  accuracy,
   average,
   clear,
   type Experiment,
@@ -62,18 +63,6 @@ function train(
   return losses
 }
 
-function accuracy(net: nn.Module, data: Dataset): number {
-  let hits = 0
-  noGrad(() => {
-    for (const { inputs, targets } of batches(data, { batchSize: 500 })) {
-      scope(() => {
-        hits += net.call(inputs).argmax(1).eq(targets).sum().item()
-      })
-    }
-  })
-  return hits / data.labels.length
-}
-
 const experiment: Experiment = {
   system: 'pissa',
   paper:
@@ -115,7 +104,7 @@ const experiment: Experiment = {
       return {
         early: average(losses.slice(0, sixth)),
         late: average(losses.slice(-sixth)),
-        right: 100 * accuracy(net, judged),
+        right: accuracy(judged, (x) => noGrad(() => net.call(x))),
         losses,
       }
     }

@@ -7,6 +7,7 @@ import { Generator, noGrad, scope, type Tensor } from '../lib/index.js'
 import * as nn from '../lib/nn/index.js'
 import { AdamW } from '../lib/optim/index.js'
 import {
+  accuracy,
   average,
   clear,
   type Experiment,
@@ -34,14 +35,9 @@ function network(generator: Generator, statistics: 'auto' | 'batch'): nn.Module 
   )
 }
 
-/** Errors of a predictor over batches, in percent. */
-function errorOf(data: Dataset, batchSize: number, predict: (inputs: Tensor) => Tensor): number {
-  let wrong = 0
-  for (const { inputs, targets } of batches(data, { batchSize })) {
-    wrong += scope(() => predict(inputs).argmax(1).ne(targets).sum().item())
-  }
-  return (100 * wrong) / data.labels.length
-}
+/** The predictor's error in percent, batch after batch of the stream. */
+const errorOf = (data: Dataset, predict: (inputs: Tensor) => Tensor) =>
+  100 - accuracy(data, predict, 100)
 
 /** What a seed's network is trained on, and copies of it. */
 function sourceOf(train: Dataset, seed: number, epochs: number) {
@@ -114,7 +110,7 @@ const experiment: Experiment = {
       for (const lr of quick ? rates.slice(0, 1) : rates) {
         await tick(`${name}: learning rate ${lr}`, 0.5)
         const predict = adapter(trial, fit, 101, { ...options, lr })
-        const errors = streamOf(held, 101, rounds).map(({ data }) => errorOf(data, 100, predict))
+        const errors = streamOf(held, 101, rounds).map(({ data }) => errorOf(data, predict))
         if (average(errors) >= least) continue
         least = average(errors)
         chosen[name] = lr
@@ -144,7 +140,7 @@ const experiment: Experiment = {
       for (const [i, [name, predict]] of Object.entries(predictors).entries()) {
         await tick(`seed ${seed}: ${name}`, 0.2 + 0.2 * i)
         const errors = stream.map(({ kind, data }) => {
-          const error = errorOf(data, 100, predict)
+          const error = errorOf(data, predict)
           const table = (perCorruption[kind] ??= {})
           ;(table[name] ??= []).push(error)
           return error

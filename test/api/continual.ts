@@ -2,10 +2,10 @@
 
 import { join } from 'node:path'
 import * as c from '../../lib/continual/index.js'
-import type { Dataset } from '../../lib/data/index.js'
 import { Generator, type Tensor } from '../../lib/index.js'
 import { saveState } from '../../lib/io/index.js'
 import * as nn from '../../lib/nn/index.js'
+import { examples, nothing } from './data.js'
 import {
   type Argument,
   int,
@@ -25,17 +25,10 @@ import {
 } from './derive.js'
 
 const generator = thing(() => new Generator(1))
-const some = (): Dataset => ({
-  inputs: Float32Array.from({ length: 16 }, (_, i) => i / 16),
-  labels: Int32Array.of(0, 1, 0, 1),
-  shape: [4],
-})
+const some = () => examples(4)
 const both = (): c.Split => ({ train: some(), test: some() })
 const noData = {
-  undefined,
-  null: null,
-  'a number': 7,
-  'an empty object': {},
+  ...nothing,
   'no data sets': { train: 7, test: 7 },
 }
 const data = value(both, noData, 'data|train')
@@ -175,7 +168,7 @@ export const continual: Table = {
     name: text(() => 'name'),
     data,
     setting: word('domain'),
-    transforms: list(() => [{ name: 'a', apply: (d: Dataset) => d }], { bad: [null, 7, {}] }),
+    transforms: list(() => [{ name: 'a', apply: (d: typeof some) => d }], { bad: [null, 7, {}] }),
   }),
   scenarioOf: row(c.scenarioOf, {
     name: text(() => 'name'),

@@ -6,6 +6,7 @@ import * as d from '../../lib/data/index.js'
 import { Generator } from '../../lib/index.js'
 import * as f from '../../lib/io/index.js'
 import * as g from '../../lib/merge/index.js'
+import { examples, nothing } from './data.js'
 import {
   int,
   ints,
@@ -24,16 +25,9 @@ import {
 } from './derive.js'
 
 const generator = thing(() => new Generator(1), { optional: true })
-const some = (): d.Dataset => ({
-  inputs: Float32Array.from({ length: 36 }, (_, i) => i / 36),
-  labels: Int32Array.of(0, 1, 0, 1),
-  shape: [9],
-})
+const some = () => examples(9)
 const notData = {
-  undefined,
-  null: null,
-  'a number': 7,
-  'an empty object': {},
+  ...nothing,
   'other arrays': { inputs: [1], labels: [1], shape: [1] },
   'another length': { ...some(), inputs: new Float32Array(5) },
   'no shape': { ...some(), shape: 7 },

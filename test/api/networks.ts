@@ -65,6 +65,10 @@ const layer = (make: () => nn.Module, extents: number[], shapes: number[][] = [[
     'input|x|images|currents|queries': x(() => t(extents), { refused: ['int32'], shapes }),
   })
 const inPlace = x(() => t([3, 4]), { strict: true })
+const initial = (names: (keyof typeof nn.init)[], args: Record<string, Argument> = {}): Table =>
+  Object.fromEntries(
+    names.map((name) => [`init.${name}`, row(nn.init[name], { x: inPlace, ...args })]),
+  )
 const std = num(1, { optional: true, low: 0 })
 const net = () => new nn.Sequential(new nn.Linear(3, 4), new nn.Linear(4, 2))
 const gptOptions = {
@@ -566,8 +570,7 @@ export const networks: Table = {
     high: num(2, { optional: true, refused: [-3] }),
     'g|generator': generator,
   }),
-  'init.kaimingUniform': row(nn.init.kaimingUniform, {
-    x: inPlace,
+  ...initial(['kaimingUniform', 'kaimingNormal'], {
     a: num(0, { optional: true }),
     'g|generator': generator,
     options: options({
@@ -575,22 +578,7 @@ export const networks: Table = {
       nonlinearity: word('relu', { optional: true }),
     }),
   }),
-  'init.kaimingNormal': row(nn.init.kaimingNormal, {
-    x: inPlace,
-    a: num(0, { optional: true }),
-    'g|generator': generator,
-    options: options({
-      mode: word('fanIn', { optional: true }),
-      nonlinearity: word('relu', { optional: true }),
-    }),
-  }),
-  'init.xavierUniform': row(nn.init.xavierUniform, {
-    x: inPlace,
-    gain: num(1, { optional: true }),
-    'g|generator': generator,
-  }),
-  'init.xavierNormal': row(nn.init.xavierNormal, {
-    x: inPlace,
+  ...initial(['xavierUniform', 'xavierNormal'], {
     gain: num(1, { optional: true }),
     'g|generator': generator,
   }),
@@ -603,9 +591,7 @@ export const networks: Table = {
     x: x(() => t([3, 4]), { strict: true, shapes: [[3]] }),
   }),
   'init.constant': row(nn.init.constant, { x: inPlace, value: num(1) }),
-  'init.zeros': row(nn.init.zeros, { x: inPlace }),
-  'init.ones': row(nn.init.ones, { x: inPlace }),
-  'init.fans': row(nn.init.fans, { x: inPlace }),
+  ...initial(['zeros', 'ones', 'fans']),
   'init.gainOf': row(nn.init.gainOf, {
     nonlinearity: word('relu'),
     slope: num(0.1, { optional: true }),

@@ -32,6 +32,7 @@ const optionalAxis = value(() => 1, {
 const functions = p as unknown as Record<string, () => unknown>
 const each = (names: string[], args: Parameters<typeof row>[1]): Table =>
   Object.fromEntries(names.map((name) => [name, row(functions[name] as () => unknown, args)]))
+const words = (text: string) => text.trim().split(/\s+/)
 const extents = list(() => [2, 3], { bad: [-1, 0.5, NaN, 'text', null, 2 ** 53] })
 const create = options({ dtype: word('float32', { optional: true }) })
 const index = x(() => ints([0, 1, 1, 0, 1, 0], [2, 3]), {
@@ -118,60 +119,17 @@ export const root: Table = {
     }),
   }),
   ...each(
-    [
-      'abs',
-      'neg',
-      'square',
-      'sign',
-      'reciprocal',
-      'sqrt',
-      'rsqrt',
-      'exp',
-      'expm1',
-      'log',
-      'log1p',
-      'sin',
-      'cos',
-      'tanh',
-      'sigmoid',
-      'relu',
-      'gelu',
-      'silu',
-      'softplus',
-      'erf',
-      'floor',
-      'ceil',
-      'round',
-      'logicalNot',
-      'isNaN',
-      'isFinite',
-      'clone',
-      'nonzero',
-      'onesLike',
-      'zerosLike',
-    ],
+    words(`
+      abs neg square sign reciprocal sqrt rsqrt exp expm1 log log1p sin cos tanh sigmoid relu gelu
+      silu softplus erf floor ceil round logicalNot isNaN isFinite clone nonzero onesLike
+      zerosLike
+    `),
     { x: x(m) },
   ),
   ...each(
-    [
-      'add',
-      'sub',
-      'mul',
-      'div',
-      'pow',
-      'maximum',
-      'minimum',
-      'mod',
-      'eq',
-      'ne',
-      'lt',
-      'le',
-      'gt',
-      'ge',
-      'logicalAnd',
-      'logicalOr',
-      'logicalXor',
-    ],
+    words(`
+      add sub mul div pow maximum minimum mod eq ne lt le gt ge logicalAnd logicalOr logicalXor
+    `),
     { a: operand(), b: operand([[2], [3, 2]]) },
   ),
   ...each(['isClose', 'allClose'], {
@@ -206,10 +164,15 @@ export const root: Table = {
     low: num(0, { nullable: true, optional: true }),
     high: num(1, { nullable: true, optional: true }),
   }),
-  ...each(['sum', 'mean', 'prod', 'max', 'min', 'any', 'all', 'logsumexp'], {
-    x: x(m),
-    axis: optionalAxis,
-  }),
+  ...each(
+    words(`
+      sum mean prod max min any all logsumexp
+    `),
+    {
+      x: x(m),
+      axis: optionalAxis,
+    },
+  ),
   ...each(['argmax', 'argmin'], { x: x(m), axis: axis({ optional: true }) }),
   ...each(['cumsum', 'cumprod', 'cummax', 'cummin'], { x: x(m), axis: axis() }),
   ...each(['softmax', 'logSoftmax'], { x: x(m), axis: axis({ optional: true }) }),
@@ -548,17 +511,7 @@ export const root: Table = {
     fn: thing(() => (z: p.Tensor) => z.mul(z)),
     'inputs[0]': x(leaf, { strict: true }),
   }),
-  perSampleGrads: row((source, losses) => p.perSampleGrads(source, losses), {
-    source: list(() => [shared], { bad: [null, 7] }),
-    losses: value(() => m().matmul(shared), {
-      undefined,
-      null: null,
-      'a number': 7,
-      'a matrix': () => m().mul(shared),
-      'a constant': () => t([2]),
-    }),
-  }),
-  perSampleSquares: row((source, losses) => p.perSampleSquares(source, losses), {
+  ...each(['perSampleGrads', 'perSampleSquares'], {
     source: list(() => [shared], { bad: [null, 7] }),
     losses: value(() => m().matmul(shared), {
       undefined,

@@ -30,6 +30,7 @@ import {
   svdvals,
 } from '../../lib/linalg/index.js'
 import { wave } from '../fixtures.js'
+import { orthogonality } from './orthogonality.js'
 
 type Float = 'float32' | 'float64'
 const types: readonly Float[] = ['float32', 'float64']
@@ -39,12 +40,6 @@ const matrix = (rows: number, cols: number, dtype: Float, seed = 1) =>
   Tensor.from({ data: Float64Array.from(wave(rows * cols, seed)), shape: [rows, cols] }).to(dtype)
 const wide = (x: Tensor) => x.to('float64')
 const norm = (x: Tensor) => wide(x).norm().item()
-
-/** ‖QᵀQ − I‖. */
-function orthogonality(q: Tensor): number {
-  const x = wide(q)
-  return norm(x.T.matmul(x).sub(eye(x.shape[1] as number, { dtype: 'float64' })))
-}
 
 /** Everything that makes (u, s, vt) the decomposition of a, in units of ε·√k. */
 function svdDefects(a: Tensor): number[] {

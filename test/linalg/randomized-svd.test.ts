@@ -14,6 +14,7 @@ import {
   zeros,
 } from '../../lib/index.js'
 import { matrixNorm, qr, randomizedSvd, randomizedSvdAsync, svd } from '../../lib/linalg/index.js'
+import { orthogonality } from './orthogonality.js'
 
 const methods = ['power', 'block-krylov', 'single-pass'] as const
 const normal = (shape: number[], seed: number) =>
@@ -29,13 +30,6 @@ function withSpectrum(m: number, n: number, values: readonly number[]): Tensor {
 const decay = (k: number, rate: number) => Array.from({ length: k }, (_, i) => rate ** i)
 const product = ({ u, s, vt }: { u: Tensor; s: Tensor; vt: Tensor }) =>
   u.to('float64').mul(s.to('float64')).matmul(vt.to('float64'))
-const orthogonality = (q: Tensor) => {
-  const x = q.to('float64')
-  return x.T.matmul(x)
-    .sub(eye(x.shape[1] as number, { dtype: 'float64' }))
-    .norm()
-    .item()
-}
 
 test('equals the exact decomposition where there is a gap: wide, tall, square, both types', async (t) => {
   for (const [m, n] of [

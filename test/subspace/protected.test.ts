@@ -1,16 +1,10 @@
 import { test } from 'tap'
-import { eye, Generator, randn, ShapeError, type Tensor, zeros } from '../../lib/index.js'
+import { Generator, randn, ShapeError, type Tensor, zeros } from '../../lib/index.js'
 import { matrixNorm, qr, svd } from '../../lib/linalg/index.js'
 import { extendBasis, FrequentDirections, withoutSpan } from '../../lib/subspace/index.js'
+import { orthogonality } from '../linalg/orthogonality.js'
 
 const normal = (shape: number[], seed: number) => randn(shape, { generator: new Generator(seed) })
-const orthogonality = (q: Tensor) => {
-  const x = q.to('float64')
-  return x.T.matmul(x)
-    .sub(eye(x.shape[1] as number, { dtype: 'float64' }))
-    .norm()
-    .item()
-}
 
 test("frequent directions keep their bound, and B's Gram matrix below A's", async (t) => {
   const [d, size] = [30, 10]
