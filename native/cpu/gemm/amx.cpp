@@ -384,10 +384,16 @@ Status gemm_mixed(Context& context, const GemmArgs& args) {
   return blocked_gemm(context, args, kMixed[swapped ? wide_b : wide_a][swapped ? wide_a : wide_b]);
 }
 
-// Where one side is so small that tiles would be mostly padding, the fused multiply-add.
+// Splitting operands into planes and finishing tiles grow with the sides, what tiles save with the product.
+constexpr int64_t kSides = 56;
+
 Status gemm_f32(Context& context, const GemmArgs& args) {
-  const bool narrow = args.d.rows < 16 || args.d.cols < 16 || args.a.cols < 16;
-  return narrow ? multiply_add(context, args) : blocked_gemm(context, args, kF32);
+  const int64_t m = args.d.rows, n = args.d.cols, k = args.a.cols;
+  // Where one side is so small that tiles would be mostly padding, or packing would take too long, the
+  // fused multiply-add.
+  const bool narrow = m < 16 || n < 16 || k < 16;
+  const bool small = kSides * (m * n + n * k + m * k) > m * n * k && small_form(args) != SmallForm::none;
+  return narrow || small ? multiply_add(context, args) : blocked_gemm(context, args, kF32);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #define PALIMPSEST_LEVEL avx2
 #include "cpu/gemm/kernels.inl"
 #include "cpu/gemm/pack.inl"
+#include "cpu/gemm/small.inl"
 #include "palimpsest/kernels.h"
 
 namespace palimpsest::cpu {
@@ -31,8 +32,14 @@ constexpr TileKernel kBf16 = {kRows, kCols32, 1, 4, 4, 4, 384, 16, 16, 24, pack_
 constexpr TileKernel kMixed = {kRows, kCols32, 1, 4, 4, 4, 384, 16, 16, 24, pack_widened<kRows>,
                                pack_widened<kCols32>, block<VectorTile<Plain<VecF32, kRows, kVectors>>>};
 
-Status gemm_f32(Context& context, const GemmArgs& args) { return blocked_gemm(context, args, kF32); }
-Status gemm_f64(Context& context, const GemmArgs& args) { return blocked_gemm(context, args, kF64); }
+Status gemm_f32(Context& context, const GemmArgs& args) {
+  if (small_product<VecF32, kRows, kVectors>(context, args, kF32.pack_b)) return {};
+  return blocked_gemm(context, args, kF32);
+}
+Status gemm_f64(Context& context, const GemmArgs& args) {
+  if (small_product<VecF64, kRows, kVectors>(context, args, kF64.pack_b)) return {};
+  return blocked_gemm(context, args, kF64);
+}
 Status gemm_bf16(Context& context, const GemmArgs& args) {
   return blocked_gemm(context, args, kBf16);
 }

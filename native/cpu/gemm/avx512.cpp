@@ -8,6 +8,7 @@
 #include "cpu/gemm/kernels.inl"
 #include "cpu/gemm/pack.inl"
 #include "cpu/gemm/pack_avx512.inl"
+#include "cpu/gemm/small.inl"
 #include "palimpsest/kernels.h"
 
 namespace palimpsest::cpu {
@@ -29,8 +30,14 @@ void pack_mixed(const PackArgs& args) {
 constexpr TileKernel kMixed = {14, 32, 1, 4, 4, 4, 384, 16, 16, 24, pack_mixed<14>, pack_mixed<32>,
                                block<VectorTile<Plain<VecF32, 14, 2>>>};
 
-Status gemm_f32(Context& context, const GemmArgs& args) { return blocked_gemm(context, args, kF32); }
-Status gemm_f64(Context& context, const GemmArgs& args) { return blocked_gemm(context, args, kF64); }
+Status gemm_f32(Context& context, const GemmArgs& args) {
+  if (small_product<VecF32, 14, 2>(context, args, kF32.pack_b)) return {};
+  return blocked_gemm(context, args, kF32);
+}
+Status gemm_f64(Context& context, const GemmArgs& args) {
+  if (small_product<VecF64, 14, 2>(context, args, kF64.pack_b)) return {};
+  return blocked_gemm(context, args, kF64);
+}
 Status gemm_bf16(Context& context, const GemmArgs& args) {
   return blocked_gemm(context, args, kBf16);
 }

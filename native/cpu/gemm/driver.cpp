@@ -81,11 +81,9 @@ class Product {
  public:
   Product(Context& context, const GemmArgs& args, const TileKernel& kernel)
       : context_(context), args_(args), kernel_(kernel) {
-    swapped_ = is_swapped(args);
-    a_ = swapped_ ? args.b.transposed() : args.a;
-    b_ = swapped_ ? args.a.transposed() : args.b;
-    d_ = swapped_ ? args.d.transposed() : args.d;
-    c_ = swapped_ ? args.c.transposed() : args.c;
+    const Operands m = in_rows(args);
+    swapped_ = m.swapped;
+    a_ = m.a, b_ = m.b, c_ = m.c, d_ = m.d;
     depth_ = a_.cols;
     row_panels_ = divide_up(d_.rows, kernel.rows);
     col_panels_ = divide_up(d_.cols, kernel.cols);
@@ -345,7 +343,30 @@ class Product {
   int64_t a_bytes_ = 0, b_bytes_ = 0, copies_ = 1;
 };
 
+constexpr int64_t kMostSmall = 1 << 23;     // multiply-adds of one product
+constexpr int64_t kMostInPlace = 1 << 20;   // bytes of B, in L2
+constexpr int64_t kPage = 4096;             // bytes; lines such steps apart share a set of L1
+constexpr int64_t kFewLines = 48;            // of A: panels of B would be read too few times
+
 }  // namespace
+
+Operands in_rows(const GemmArgs& args) {
+  if (!is_swapped(args)) return {args.a, args.b, args.c, args.d, false};
+  return {args.b.transposed(), args.a.transposed(), args.c.transposed(), args.d.transposed(), true};
+}
+
+SmallForm small_form(const GemmArgs& args) {
+  const Operands m = in_rows(args);
+  const int64_t depth = m.a.cols;
+  if (args.symmetric || m.d.col_stride != 1 || depth == 0 || m.d.rows == 0 || m.d.cols == 0 || m.d.rows * m.d.cols * depth > kMostSmall) {
+    return SmallForm::none;
+  }
+  const auto size = static_cast<int64_t>(size_of(m.d.dtype));
+  if (m.b.cols * depth * size > kMostInPlace) return SmallForm::none;
+  const bool along_k = m.a.col_stride == 1 && m.b.row_stride == 1;
+  if (along_k && (m.d.rows <= kFewLines || m.d.cols <= 1)) return SmallForm::dots;
+  return m.a.row_stride * size % kPage != 0 || m.d.rows < 8 ? SmallForm::rows : SmallForm::none;
+}
 
 Status blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel) {
   if (args.d.rows == 0 || args.d.cols == 0 || args.batch == 0) return {};

@@ -76,6 +76,18 @@ inline bool is_swapped(const GemmArgs& args) {
   return args.d.col_stride != 1 && args.d.row_stride == 1;
 }
 
+// A product as it is computed: D's lines along its rows.
+struct Operands {
+  Matrix a, b, c, d;
+  bool swapped;
+};
+Operands in_rows(const GemmArgs& args);
+
+// How a product is computed without packing (small.inl), by its sizes and strides; none: it is too large, or
+// its operands lie otherwise.
+enum class SmallForm : uint8_t { none, rows, dots };
+SmallForm small_form(const GemmArgs& args);
+
 Status blocked_gemm(Context& context, const GemmArgs& args, const TileKernel& kernel);
 
 }  // namespace palimpsest::cpu

@@ -73,6 +73,18 @@ struct VecF32 {
   friend float sum(VecF32 a) { return _mm512_reduce_add_ps(a.v); }
 };
 
+// The sums of four vectors' lanes, side by side.
+inline void store_sums(const VecF32 (&x)[4], float* p) {
+  const auto halves = [](__m512 a, __m512 b) {
+    return _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  };
+  const __m512 ab = halves(x[0].v, x[1].v);
+  const __m512 cd = halves(x[2].v, x[3].v);
+  const __m512 all = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+  const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
+  _mm_storeu_ps(p, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+}
+
 struct VecF64 {
   using Element = double;
   static constexpr int width = 8;

@@ -1,4 +1,5 @@
 // Every matrix product of every level against sums in f64.
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -378,6 +379,33 @@ TEST("gemm: strips beside an operand that each thread keeps, and products too la
     run(typed({.m = 130, .n = 130, .k = 96, .batch = 3}, kind), {1, 2, 3, 5});
   }
   run({.m = 560, .n = 550, .k = 530, .adds_c = true, .bias = true}, {1, 2, 3, 5});
+}
+
+TEST("gemm: small products in every form, the same bits for any number of threads") {
+  const std::vector<int> threads = {1, 2, 3, 5};
+  for (int kind = 0; kind < 2; ++kind) {
+    for (Layout a : {Layout::rows, Layout::cols}) {
+      for (Layout b : {Layout::rows, Layout::cols, Layout::cols_padded}) {
+        for (Layout d : {Layout::rows, Layout::cols}) {
+          // Few lines, dots or wide tiles; many, panels or in place; edges in both directions.
+          for (auto [m, n, k] : {std::array<int64_t, 3>{1, 130, 67}, {2, 261, 33}, {6, 75, 130}, {20, 150, 131},
+                                 {90, 100, 64}, {150, 20, 70}, {131, 9, 150}, {140, 1, 90}, {1, 1, 200}}) {
+            run(typed({.m = m, .n = n, .k = k, .a = a, .b = b, .d = d, .alpha = 0.5, .bias = true,
+                       .activation = Activation::relu},
+                      kind),
+                threads);
+          }
+        }
+      }
+    }
+    // Lines a power of two apart; what the registers cannot finish alone.
+    run(typed({.m = 33, .n = 64, .k = 1024, .b = Layout::cols}, kind), threads);
+    run(typed({.m = 17, .n = 1024, .k = 33}, kind), threads);
+    run(typed({.m = 40, .n = 70, .k = 50, .beta = 2, .adds_c = true, .aliased = true, .activation = Activation::tanh,
+               .batch = 7, .scaled = true},
+              kind),
+        threads);
+  }
 }
 
 TEST("gemm: batches") {
