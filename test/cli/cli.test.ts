@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -30,7 +29,7 @@ test('doctor at every level that this machine has', async (t) => {
 })
 
 test('compare-optimizers --quick: a table and a self-contained report', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const folder = t.testdir()
   const out = join(folder, 'report.html')
   const { stdout, stderr } = await run('compare-optimizers', '--quick', '--out', out)
   t.match(stdout, /NorMuon/)
@@ -38,7 +37,6 @@ test('compare-optimizers --quick: a table and a self-contained report', async (t
   const html = readFileSync(out, 'utf8')
   t.match(html, /<svg/)
   t.notMatch(html, /src=|href=/)
-  rmSync(folder, { recursive: true })
 })
 
 test('a loader that finds nothing says what was tried and how to build', async (t) => {
@@ -52,7 +50,7 @@ test('a loader that finds nothing says what was tried and how to build', async (
 })
 
 test('bench: results as JSON, kept, compared and drawn; wrong words are refused', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const folder = t.testdir()
   const [out, html] = [join(folder, 'bench.json'), join(folder, 'bench.html')]
   const args = ['bench', 'matmul f32 128x', '--quick', '--peers', '']
   const { stdout } = await run(...args, '--json', '--out', out, '--html', html)
@@ -64,7 +62,6 @@ test('bench: results as JSON, kept, compared and drawn; wrong words are refused'
   await t.rejects(run('bench', 'no such row', '--peers', ''), /no row's name contains/)
   await t.rejects(run('bench', '--peers', 'abacus'), /expected some of torch/)
   await t.rejects(run(...args, '--compare', html), /FormatError: 'compare'/)
-  rmSync(folder, { recursive: true })
 })
 
 test('reproduce lists the systems and refuses unknown ones', async (t) => {
@@ -73,7 +70,7 @@ test('reproduce lists the systems and refuses unknown ones', async (t) => {
 })
 
 test('reproduce writes a page and a JSON document of what it prints', async (t) => {
-  const out = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const out = t.testdir()
   const { stdout } = await run(
     'reproduce',
     'pissa',
@@ -89,5 +86,4 @@ test('reproduce writes a page and a JSON document of what it prints', async (t) 
   t.equal(result.quick, true)
   t.same(JSON.parse(readFileSync(join(out, 'pissa.json'), 'utf8')), result)
   t.match(readFileSync(join(out, 'pissa.html'), 'utf8'), /Verdict: [\s\S]*<svg/)
-  rmSync(out, { recursive: true })
 })

@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -12,7 +11,7 @@ const run = (...args: string[]) =>
 const few = ['--tasks', '2', '--train', '200', '--test', '100']
 
 test('run: one JSON document, which a resumed run repeats', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const folder = t.testdir()
   const args = [
     'run',
     '--strategy',
@@ -35,11 +34,10 @@ test('run: one JSON document, which a resumed run repeats', async (t) => {
     JSON.parse((await run(...args)).stdout).results[0].matrix,
     document.results[0].matrix,
   )
-  rmSync(folder, { recursive: true })
 })
 
 test('compare: a table, matrices and a self-contained report', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const folder = t.testdir()
   const out = join(folder, 'report.html')
   const { stdout } = await run(
     'compare',
@@ -58,11 +56,10 @@ test('compare: a table, matrices and a self-contained report', async (t) => {
   const html = readFileSync(out, 'utf8')
   t.match(html, /<svg/)
   t.notMatch(html, /src=|href=/)
-  rmSync(folder, { recursive: true })
 })
 
 test('demo --quick: two streams, five methods, a self-contained report', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const folder = t.testdir()
   const out = join(folder, 'report.html')
   const { stdout, stderr } = await promisify(execFile)(process.execPath, [
     main,
@@ -77,7 +74,6 @@ test('demo --quick: two streams, five methods, a self-contained report', async (
   const html = readFileSync(out, 'utf8')
   t.equal(html.match(/<figure>/g)?.length, 14)
   t.notMatch(html, /src=|href=/)
-  rmSync(folder, { recursive: true })
 })
 
 test('wrong arguments end with status 1 and name what is wrong', async (t) => {

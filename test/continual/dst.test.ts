@@ -1,5 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { Dst, type DstOptions, permuted, split, Trainer } from '../../lib/continual/index.js'
@@ -68,7 +66,7 @@ for (const growth of ['random', 'unfired', 'gradient', 'momentum'] as const) {
 }
 
 test('dst: resumes to the same bits in the middle of a task', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const folder = t.testdir()
   const path = join(folder, 'run')
   const options: DstOptions = { growth: 'momentum', updateEvery: 3 }
   const whole = trainer(new Dst(options))
@@ -88,7 +86,6 @@ test('dst: resumes to the same bits in the middle of a task', async (t) => {
   await second.run()
   t.same(bitsOf(second.context.model), bitsOf(whole.context.model))
   t.same(second.result.matrix, whole.result.matrix)
-  rmSync(folder, { recursive: true })
 })
 
 test('dst: wrong settings are refused', async (t) => {

@@ -1,5 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { test } from 'tap'
@@ -88,11 +86,10 @@ for (const [name, make] of Object.entries(every)) {
     const half = new Trainer(options(make()))
     const onStep = ({ step }: { step: number }) => void (step === 8 && stop.abort())
     await t.rejects(half.run({ signal: stop.signal, onStep }), AbortError)
-    const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+    const folder = t.testdir()
     half.save(join(folder, 'half.safetensors'))
     const rest = new Trainer(options(make()))
     rest.load(join(folder, 'half.safetensors'))
-    rmSync(folder, { recursive: true })
     const result = await rest.run()
     t.strictSame(bitsOf(rest.context.model), whole.bits)
     t.strictSame(result.matrix, whole.result.matrix)

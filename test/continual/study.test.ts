@@ -1,5 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'tap'
 import {
@@ -72,7 +70,7 @@ test('a study runs every method on every seed and averages', async (t) => {
 })
 
 test('a study goes on from its checkpoints', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const folder = t.testdir()
   const options = {
     ...base,
     seeds: [4],
@@ -94,7 +92,6 @@ test('a study goes on from its checkpoints', async (t) => {
   const { checkpoint: _, ...plain } = options
   const [whole] = await study(plain)
   t.strictSame(resumed?.matrix, whole?.matrix)
-  rmSync(folder, { recursive: true })
 })
 
 test('the two-phase protocol chooses on one stream and judges on the other', async (t) => {

@@ -1,5 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'tap'
 import {
@@ -88,8 +86,7 @@ test('a threshold of 0 protects nothing: GPM equals the base to the bit', async 
 })
 
 test('both learn, and go on to the same bits from the middle of a task', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'subspaces-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
+  const folder = t.testdir()
   for (const make of [() => new Gpm({ threshold: 0.6 }), () => new CoSO({ rank: 4, every: 3 })]) {
     const whole = new Trainer(options([make()], { epochs: 4 }))
     const result = await whole.run()

@@ -1,7 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'tap'
+import tap, { test } from 'tap'
 import {
   Er,
   online,
@@ -17,7 +16,7 @@ import { AdamW, SGD } from '../../lib/optim/index.js'
 import { bitsOf, clusters, small } from './tiny.js'
 
 const scenario = split(clusters(), { tasks: 3 })
-const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+const folder = tap.testdir()
 
 const options = (more: Partial<TrainerOptions> = {}): TrainerOptions => ({
   scenario,
@@ -199,9 +198,4 @@ test('an experience without examples is refused by name', async (t) => {
     experiences: scenario.experiences.map((e) => ({ ...e, train: () => empty })),
   }
   await t.rejects(new Trainer(options({ scenario: broken })).run(), /experiences\[0\]\.train\(\)/)
-})
-
-test('cleaning up', (t) => {
-  rmSync(folder, { recursive: true })
-  t.end()
 })

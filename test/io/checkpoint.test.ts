@@ -1,7 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'tap'
+import tap, { test } from 'tap'
 import { DataLoader } from '../../lib/data/index.js'
 import * as p from '../../lib/index.js'
 import { loadCheckpoint, saveCheckpoint, saveSafetensors } from '../../lib/io/index.js'
@@ -9,9 +7,8 @@ import * as nn from '../../lib/nn/index.js'
 import * as optim from '../../lib/optim/index.js'
 import { wave } from '../fixtures.js'
 
-const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+const folder = tap.testdir()
 const path = (name: string) => join(folder, name)
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 
 const data = {
   inputs: wave(40 * 6, 1),

@@ -1,7 +1,6 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'tap'
+import tap, { test } from 'tap'
 import {
   ArgumentError,
   DisposedError,
@@ -19,9 +18,8 @@ import {
 } from '../../lib/io/index.js'
 import { fuzz } from './fuzz.js'
 
-const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+const folder = tap.testdir()
 const path = (name: string) => join(folder, name)
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 
 const sample = {
   a: tensor([

@@ -1,5 +1,3 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { test } from 'tap'
@@ -226,7 +224,7 @@ test('masks and tensors', async (t) => {
 })
 
 test('masks in safetensors come back; what does not fit is refused', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
+  const folder = t.testdir()
   const path = join(folder, 'masks')
   const masks = { a: random([5, 30], 0.3, 1), 'b.weight': Mask.full([0, 3]) }
   const { tensors, metadata } = packMasks(masks)
@@ -246,7 +244,6 @@ test('masks in safetensors come back; what does not fit is refused', async (t) =
   }
   saveSafetensors(path, { a: tensor([1]) }, metadata)
   t.throws(load, FormatError)
-  rmSync(folder, { recursive: true })
 })
 
 test('random: exact count, seeded, every entry as likely as another', async (t) => {

@@ -1,5 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import tap, { type Test, test } from 'tap'
 import { merge as command } from '../../lib/cli/merge.js'
@@ -30,7 +29,7 @@ const shapes: Record<string, number[]> = {
   'tok_emb.weight': [7, 5],
   s: [],
 }
-const folder = mkdtempSync(join(tmpdir(), 'merge-'))
+const folder = tap.testdir()
 const paths = ['base', 'one', 'two', 'three'].map((name) => join(folder, `${name}.safetensors`))
 const [base, ...models] = paths as [string, string, string, string]
 const make = (seed: number, scale: number) => {
@@ -65,8 +64,6 @@ const tasks = (name: string) =>
     const from = numbers(origin[name])
     return numbers(state[name]).map((v, i) => Math.fround(v - (from[i] as number)))
   })
-
-tap.teardown(() => rmSync(folder, { recursive: true }))
 
 test('average and task arithmetic are their formulas; other tensors come from the first', async (t) => {
   const mean = run(average()).state

@@ -1,7 +1,5 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'tap'
+import tap, { test } from 'tap'
 import { ArgumentError, FormatError, tensor } from '../../lib/index.js'
 import { saveSafetensors } from '../../lib/io/index.js'
 import {
@@ -16,8 +14,7 @@ import {
 } from '../../lib/optim/index.js'
 import { fixture, relativeError, wave } from '../fixtures.js'
 
-const folder = mkdtempSync(join(tmpdir(), 'palimpsest-'))
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+const folder = tap.testdir()
 
 const matrix = (seed: number, shape: number[]) => ({
   data: wave(

@@ -1,5 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'tap'
 import {
@@ -80,8 +79,7 @@ for (const [name, attach] of Object.entries(methods)) {
   })
 
   test(`${name}: there and back through peft's files`, async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'adapters-'))
-    t.teardown(() => rmSync(folder, { recursive: true }))
+    const folder = t.testdir()
     const model = make()
     const adapters = attach(model)
     train(model, adapters)
@@ -177,8 +175,7 @@ test('wrong input gets its typed error and leaves the model alone', async (t) =>
   t.ok(model.parameters().every((p) => p.requiresGrad))
   lora(model, { rank: 2 })
   t.throws(() => lora(model, { rank: 2 }), /already/)
-  const folder = mkdtempSync(join(tmpdir(), 'adapters-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
+  const folder = t.testdir()
   const fresh = make()
   saveAdapters(lora(make(), { rank: 2 }), folder)
   writeFileSync(join(folder, 'adapter_config.json'), '{')

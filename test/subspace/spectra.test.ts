@@ -1,6 +1,4 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'tap'
@@ -81,8 +79,7 @@ test('edges and wrong input', async (t) => {
 })
 
 test('the command looks at every matrix of a file', async (t) => {
-  const folder = mkdtempSync(join(tmpdir(), 'spectrum-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
+  const folder = t.testdir()
   const path = join(folder, 'x.safetensors')
   saveSafetensors(path, { a: eye(5), b: tensor([1, 2]) })
   const main = fileURLToPath(new URL('../../lib/cli/main.js', import.meta.url))
