@@ -15,15 +15,15 @@ import { Tensor } from '../tensor/tensor.js'
 import { ancestors, grad } from './backward.js'
 import * as ops from './ops/index.js'
 import { finish, NotPerSample } from './ops/samples.js'
-import { type Node, withRecording } from './tape.js'
+import { type Measure, type Node, withRecording } from './tape.js'
 
 /** A module, or anything else with named parameters. */
 export interface WithParameters {
   namedParameters(): [string, Tensor][]
 }
 
-/** One use of a parameter: its per-sample gradients, or the sum of their squares, when asked for. */
-type Use = (squared: boolean) => Tensor
+/** One use of a parameter: its per-sample gradients, or the sum of a measure of them, when asked for. */
+type Use = (measure: Measure) => Tensor
 
 /** Runs a node's rule without the gradients that are found another way. */
 function rest(node: Node, g: Tensor, skipped: readonly Tensor[]): (Tensor | null)[] {
@@ -62,7 +62,7 @@ function collect(losses: Tensor, parameters: ReadonlySet<Tensor>): Map<Tensor, U
         if (!input || !results[0]?.[i]) return
         const grads = ops.stack(results.map((list) => list[i] as Tensor))
         if (input.node) add(shared, input, grads)
-        else if (parameters.has(input)) use(input, (squared) => finish(grads, squared))
+        else if (parameters.has(input)) use(input, (measure) => finish(grads, measure))
       })
     }
     const g = grads.get(tensor)
@@ -74,7 +74,7 @@ function collect(losses: Tensor, parameters: ReadonlySet<Tensor>): Map<Tensor, U
       const found = node.samples?.(g, samples, i)
       if (!found) return
       skipped.push(input)
-      if (input.node) add(shared, input, found(false))
+      if (input.node) add(shared, input, found(null))
       else use(input, found)
     })
     const results = rest(node, g, skipped)
@@ -104,7 +104,7 @@ function named(source: WithParameters | readonly Tensor[]): [string, Tensor][] {
 function each(
   source: WithParameters | readonly Tensor[],
   losses: Tensor,
-  squared: boolean,
+  measure: Measure,
 ): Record<string, Tensor> {
   const list = named(source)
   for (const [name, x] of list) {
@@ -128,7 +128,7 @@ function each(
         return Object.fromEntries(
           wanted.map(([name], i) => {
             const g = grads[i] as Tensor
-            return [name, squared ? ops.square(g) : ops.unsqueeze(g, 0)]
+            return [name, finish(ops.unsqueeze(g, 0), measure)]
           }),
         )
       }
@@ -136,16 +136,16 @@ function each(
       return Object.fromEntries(
         wanted.map(([name, x]) => {
           const list = uses.get(x) ?? []
-          if (list.length === 1) return [name, (list[0] as Use)(squared)]
-          // Squares of a sum: all uses are needed together.
-          const shape = squared && list.length === 0 ? x.shape : [samples, ...x.shape]
+          if (list.length === 1) return [name, (list[0] as Use)(measure)]
+          // A measure of a sum: all uses are needed together.
+          const shape = measure && list.length === 0 ? x.shape : [samples, ...x.shape]
           const zeros = ops.filled(shape, 0, x)
           if (list.length === 0) return [name, zeros]
           return [
             name,
             finish(
-              list.map((found) => found(false)).reduce((a, b) => ops.add(a, b)),
-              squared,
+              list.map((found) => found(null)).reduce((a, b) => ops.add(a, b)),
+              measure,
             ),
           ]
         }),
@@ -169,7 +169,7 @@ function each(
 export const perSampleGrads = (
   source: WithParameters | readonly Tensor[],
   losses: Tensor,
-): Record<string, Tensor> => each(source, losses, false)
+): Record<string, Tensor> => each(source, losses, null)
 
 /**
  * The sum over the samples of the squares of perSampleGrads(), […shape]: the diagonal of the empirical
@@ -179,9 +179,9 @@ export const perSampleGrads = (
 export const perSampleSquares = (
   source: WithParameters | readonly Tensor[],
   losses: Tensor,
-): Record<string, Tensor> => each(source, losses, true)
+): Record<string, Tensor> => each(source, losses, 'square')
 
-/** At most this many samples share a pass in summedSquares(). */
+/** At most this many samples share a pass in summed(). */
 const passSamples = 128
 
 /** The losses of samples [begin, end), computed anew. */
@@ -218,10 +218,11 @@ export function samplesTogether(
 }
 
 /**
- * The sum over samples of their squared gradients, one tensor a parameter, in order: perSampleSquares() of
- * `together` samples a pass (samplesTogether), so that memory does not grow with their number.
+ * The sum over samples of a measure of their gradients, one tensor a parameter, in order: `together`
+ * samples a pass (samplesTogether), so that memory does not grow with their number.
  */
-export const summedSquares = (
+export const summed = (
+  measure: 'square' | 'abs',
   parameters: readonly Tensor[],
   samples: number,
   together: number,
@@ -232,10 +233,10 @@ export const summedSquares = (
     for (let begin = 0; begin < samples; begin += together) {
       scope(() => {
         const end = Math.min(samples, begin + together)
-        const squares = perSampleSquares(parameters, losses(begin, end))
+        const more = each(parameters, losses(begin, end), measure)
         sums.forEach((sum, i) => {
-          const more = squares[i]
-          if (more) binaryInto('add', sum, more, sum)
+          const one = more[i]
+          if (one) binaryInto('add', sum, one, sum)
         })
       })
     }

@@ -3,15 +3,18 @@
 import { checkFunction } from '../engine/check.js'
 import type { Tensor } from '../tensor/tensor.js'
 
+/** What of a sample's gradient is summed over the samples; null where each is wanted for itself. */
+export type Measure = 'square' | 'abs' | null
+
 /**
  * How to get the gradient of operand i, which all samples share, for each of them: [samples, …its shape],
- * or the sum of the squares over the samples. Null where its gradient is of the usual kind.
+ * or the sum of a measure of it over the samples. Null where its gradient is of the usual kind.
  */
 export type SampleRule = (
   grad: Tensor,
   samples: number,
   i: number,
-) => ((squared: boolean) => Tensor) | null
+) => ((measure: Measure) => Tensor) | null
 
 /** One operation's record. */
 export class Node {

@@ -1,6 +1,6 @@
 /** How much parameters matter for what was learned, measured by gradients on the experience's data. */
 
-import { type LossesOf, samplesTogether, summedSquares } from '../autograd/per-sample.js'
+import { type LossesOf, samplesTogether, summed } from '../autograd/per-sample.js'
 import {
   checkChoice,
   checkFunction,
@@ -8,7 +8,7 @@ import {
   checkInteger,
   requireOptions,
 } from '../engine/check.js'
-import { binaryInto } from '../tensor/elementwise.js'
+import { binaryInto, unaryInto } from '../tensor/elementwise.js'
 import { noGrad, scope, Tensor, zerosLike } from '../tensor/index.js'
 import { batchOf } from './batch.js'
 import { Context, columnsOf } from './context.js'
@@ -109,8 +109,60 @@ export function meanOverGradients(
 }
 
 /**
+ * The mean over the current experience's examples of a measure of each one's gradient, with the model in
+ * evaluation mode; many examples come from one backward pass.
+ *
+ * @param losses one a row of the batch
+ * @param checked like `losses` but without random draws: finds out whether rows may share a pass
+ */
+function meanOverSamples(
+  c: Context,
+  samples: number,
+  measure: 'square' | 'abs',
+  losses: (batch: Batch, logits: Tensor) => Tensor,
+  checked = losses,
+): Tensor[] {
+  const rows = examples(c, samples)
+  const of =
+    (each: typeof losses): LossesOf =>
+    (begin, end) => {
+      const batch = batchOf(c.trainData, rows.subarray(begin, end), c.position.experience)
+      return each(batch, c.forward(batch.inputs))
+    }
+  const sums = evaluated(c, () => {
+    const together = samplesTogether(c.parameters, rows.length, of(checked))
+    return summed(measure, c.parameters, rows.length, together, of(losses))
+  })
+  for (const sum of sums) binaryInto('mul', sum, 1 / rows.length, sum)
+  return sums
+}
+
+/**
+ * The mean magnitude of the gradients of an objective: of every example's, or where the batch size is
+ * above 1 of the batches' means.
+ *
+ * @param objective one value a row of the batch
+ */
+export function meanMagnitude(
+  c: Context,
+  options: Required<ImportanceOptions>,
+  objective: (batch: Batch, logits: Tensor) => Tensor,
+): Tensor[] {
+  if (options.batchSize === 1) return meanOverSamples(c, options.samples, 'abs', objective)
+  return meanOverGradients(
+    c,
+    options,
+    (batch, logits) => objective(batch, logits).mean(),
+    (sum, grad) => {
+      unaryInto('abs', grad, grad)
+      binaryInto('add', sum, grad, sum)
+    },
+  )
+}
+
+/**
  * The diagonal of the Fisher information: the mean square of ∂ log p(y|x) / ∂θ. With a batch size of 1 the
- * squares of many examples come from one backward pass (summedSquares).
+ * squares of many examples come from one backward pass.
  */
 export function fisherDiagonal(c: Context, given: Required<FisherOptions>): Tensor[] {
   checkInstance(c, Context, 'c')
@@ -129,26 +181,18 @@ export function fisherDiagonal(c: Context, given: Required<FisherOptions>): Tens
       },
     )
   }
-  const rows = examples(c, options.samples)
-  const sums = evaluated(c, () => {
-    const losses =
-      (labelled: (batch: Batch, logits: Tensor) => Batch): LossesOf =>
-      (begin, end) => {
-        const batch = batchOf(c.trainData, rows.subarray(begin, end), c.position.experience)
-        const logits = c.forward(batch.inputs)
-        const each = c.classify(logits, labelled(batch, logits), 'none')
-        // p(y|x) times a square is the square of √p times the gradient.
-        return options.weighted ? each.mul(each.detach().mul(-0.5).exp()) : each
-      }
-    const together = samplesTogether(
-      c.parameters,
-      rows.length,
-      losses((batch) => batch),
-    )
-    return summedSquares(c.parameters, rows.length, together, losses(labelled))
-  })
-  for (const sum of sums) binaryInto('mul', sum, 1 / rows.length, sum)
-  return sums
+  const losses = (batch: Batch, logits: Tensor) => {
+    const each = c.classify(logits, batch, 'none')
+    // p(y|x) times a square is the square of √p times the gradient.
+    return options.weighted ? each.mul(each.detach().mul(-0.5).exp()) : each
+  }
+  return meanOverSamples(
+    c,
+    options.samples,
+    'square',
+    (batch, logits) => losses(labelled(batch, logits), logits),
+    losses,
+  )
 }
 
 /** The batch with labels drawn from the model's own probabilities over the outputs that it trains. */

@@ -1,6 +1,6 @@
 /** The diagonal of the Fisher information, kept as a running mean of squared gradients. */
 
-import { type LossesOf, samplesTogether, summedSquares } from '../autograd/per-sample.js'
+import { type LossesOf, samplesTogether, summed } from '../autograd/per-sample.js'
 import { begin, number, views } from '../engine/call.js'
 import {
   checkChoice,
@@ -214,7 +214,7 @@ export class DiagonalFisher {
                 return crossEntropy(logits, asked, { reduction: 'none' })
               }
             together ??= samplesTogether(parameters, n, losses(false))
-            const squares = summedSquares(parameters, n, together, losses(labels === 'sampled'))
+            const squares = summed('square', parameters, n, together, losses(labels === 'sampled'))
             this.#addSquares(squares, n)
             return
           }

@@ -1,5 +1,5 @@
 import { type Test, test } from 'tap'
-import { samplesTogether, summedSquares } from '../../lib/autograd/per-sample.js'
+import { samplesTogether, summed } from '../../lib/autograd/per-sample.js'
 import * as p from '../../lib/index.js'
 import { perSampleGrads, perSampleSquares, ShapeError, type Tensor } from '../../lib/index.js'
 import * as nn from '../../lib/nn/index.js'
@@ -31,9 +31,10 @@ function check(
     }
   }
   t.same(Object.keys(all).sort(), Object.keys(expected).sort())
+  const magnitudes = summed('abs', model.parameters(), samples, samples, losses)
   const first = perSampleGrads(model, losses(0, 1))
   const firstSquares = perSampleSquares(model, losses(0, 1))
-  for (const [name, x] of model.namedParameters()) {
+  for (const [k, [name, x]] of model.namedParameters().entries()) {
     const grads = all[name] as Tensor
     const alone = grads.slice(0, 0, 1)
     t.ok((first[name] as Tensor).allClose(alone), `${name}: one sample`)
@@ -45,12 +46,19 @@ function check(
         ? Math.max(...Array.from(a, Math.abs))
         : relativeError(a, b)
     t.ok(error(grads.clone().data, truth) < 1e-10, `${name}: ${error(grads.clone().data, truth)}`)
-    const sums = new Float64Array(x.size)
-    truth.forEach((v, i) => {
-      sums[i % x.size] = (sums[i % x.size] as number) + v * v
-    })
-    const e = error((squares[name] as Tensor).clone().data, sums)
-    t.ok(e < 1e-10, `squares of ${name}: ${e}`)
+    const summedOf = (of: (v: number) => number) =>
+      Float64Array.from({ length: x.size }, (_, i) => {
+        let sum = 0
+        for (let at = i; at < truth.length; at += x.size) sum += of(truth[at] as number)
+        return sum
+      })
+    const squared = error(
+      (squares[name] as Tensor).clone().data,
+      summedOf((v) => v * v),
+    )
+    t.ok(squared < 1e-10, `squares of ${name}: ${squared}`)
+    const absolute = error((magnitudes[k] as Tensor).clone().data, summedOf(Math.abs))
+    t.ok(absolute < 1e-10, `magnitudes of ${name}: ${absolute}`)
   }
 }
 
@@ -200,7 +208,7 @@ test('sums of squares over many samples; one by one where a model does not keep 
     const parameters = model.parameters()
     const together = samplesTogether(parameters, rows, losses)
     t.equal(together, expected)
-    const found = summedSquares(parameters, rows, together, losses)
+    const found = summed('square', parameters, rows, together, losses)
     const truth = exact(model, x, y, rows)
     found.forEach((sum, i) => {
       t.ok(relativeError(sum.clone().data, (truth[i] as Tensor).clone().data) < 1e-10)

@@ -7,7 +7,7 @@ import { native } from '../../engine/native.js'
 import { type ArrayLike, checkWideFloat, toTensor } from '../../tensor/interop.js'
 import { type Shape, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { record, tracked } from '../tape.js'
+import { type Measure, record, tracked } from '../tape.js'
 import { add } from './elementwise.js'
 import { im2col } from './im2col.js'
 import { contiguous } from './memory.js'
@@ -170,7 +170,7 @@ function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: Geom
   ]
   return record(y, [x, weight, bias], rule, (g, samples, i) => {
     if (i === 0) return null
-    if (i === 2) return (squared) => rowSamples(sum(g, [2, 3]), samples, squared)
+    if (i === 2) return (measure) => rowSamples(sum(g, [2, 3]), samples, measure)
     return kernelSamples(x, g, samples, weight.shape, geometry)
   })
 }
@@ -179,8 +179,8 @@ function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: Geom
 function kernelSamples(x: Tensor, g: Tensor, samples: number, shape: Shape, geometry: Geometry) {
   const n = x.shape[0] as number
   if (n !== samples) throw new NotPerSample(`${n} images are not ${samples} samples`)
-  return (squared: boolean) =>
-    finishInChunks(samples, sizeOf(shape), squared, (begin, end) =>
+  return (measure: Measure) =>
+    finishInChunks(samples, sizeOf(shape), measure, (begin, end) =>
       imageSamples(slice(x, 0, begin, end), slice(g, 0, begin, end), shape, geometry),
     )
 }

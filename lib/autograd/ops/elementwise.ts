@@ -159,8 +159,8 @@ function differentiable2(
     return record(y, [ta, tb], back, (g, samples, i) => {
       const like = i === 0 ? ta : tb
       if (!like || !isBroadcast(g, like.shape)) return null
-      return (squared) =>
-        broadcastSamples(rule(g, a, b, y, needs)[i] as Tensor, like.shape, samples, squared)
+      return (measure) =>
+        broadcastSamples(rule(g, a, b, y, needs)[i] as Tensor, like.shape, samples, measure)
     })
   }
 }
@@ -237,7 +237,7 @@ export function where(condition: ArrayLike, a: Operand, b: Operand): Tensor {
     (g, samples, i) => {
       const like = i === 0 ? tx : ty
       if (!like || !isBroadcast(g, like.shape)) return null
-      return (squared) => broadcastSamples(back(g, i), like.shape, samples, squared)
+      return (measure) => broadcastSamples(back(g, i), like.shape, samples, measure)
     },
   )
 }

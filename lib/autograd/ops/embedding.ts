@@ -57,7 +57,7 @@ function gather(index: Tensor, table: Tensor, skip: number): Tensor {
     out,
     [table],
     (g) => [scatter(g, index, table, skip)],
-    (g, samples) => (squared) => tableSamples(g, index, rows, skip, samples, squared),
+    (g, samples) => (measure) => tableSamples(g, index, rows, skip, samples, measure),
   )
 }
 

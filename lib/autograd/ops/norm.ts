@@ -137,9 +137,9 @@ function normRows(options: RowNorm): Tensor {
   }
   return record(y, [x, weight, bias], rule, (g, samples, i) => {
     if (i === 0) return null
-    return (squared) => {
+    return (measure) => {
       const by = i === 1 ? mul(g, rowNormal(options).normal) : g
-      return rowSamples(reshape(by, [-1, ...shape]), samples, squared)
+      return rowSamples(reshape(by, [-1, ...shape]), samples, measure)
     }
   })
 }
@@ -300,9 +300,9 @@ export function batchNorm(
   const samples: SampleRule = (g, count, i) => {
     if (i === 0) return null
     const wide = (t: Tensor) => reshape(t, [-1, ...spatial.map(() => 1)])
-    return (squared) => {
+    return (measure) => {
       const by = i === 1 ? mul(g, mul(sub(x, wide(m)), rsqrt(add(wide(v), eps)))) : g
-      return rowSamples(spatial.length > 0 ? sum(by, spatial) : by, count, squared)
+      return rowSamples(spatial.length > 0 ? sum(by, spatial) : by, count, measure)
     }
   }
   const refused: SampleRule = () => {

@@ -111,7 +111,7 @@ export function recordProduct(out: Tensor, a: Tensor, b: Tensor, compute: Comput
     b.requiresGrad ? cast(sumTo(matmul(transpose(a), g, { compute }), b.shape), b.dtype) : null,
   ]
   return record(out, [a, b], rule, (g, samples, i) =>
-    i === 1 && b.rank === 2 ? (squared) => productSamples(a, g, samples, squared) : null,
+    i === 1 && b.rank === 2 ? (measure) => productSamples(a, g, samples, measure) : null,
   )
 }
 
@@ -185,8 +185,8 @@ export function linear(
   }
   return record(out, [x, weight, bias], rule, (g, samples, i) => {
     if (i === 0) return null
-    if (i === 1) return (squared) => productSamples(before(g), x, samples, squared)
-    return (squared) => rowSamples(before(g), samples, squared)
+    if (i === 1) return (measure) => productSamples(before(g), x, samples, measure)
+    return (measure) => rowSamples(before(g), samples, measure)
   })
 }
 

@@ -7,7 +7,8 @@
 import { ArgumentError } from '../../engine/errors.js'
 import type { Shape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { add, eq, mul, square, where } from './elementwise.js'
+import type { Measure } from '../tape.js'
+import { abs, add, eq, mul, square, where } from './elementwise.js'
 import { indexAdd } from './indexing.js'
 import { cast, filled } from './memory.js'
 import { matmul } from './products.js'
@@ -23,8 +24,11 @@ export class NotPerSample extends ArgumentError {
   }
 }
 
-/** At most this many elements of per-sample gradients are in memory while squares are summed. */
+/** At most this many elements of per-sample gradients are in memory while measures are summed. */
 const mostElements = 1 << 22
+
+/** Of 0 both measures are 0, and of a product the product of both factors'. */
+const measured = (x: Tensor, measure: 'square' | 'abs') => (measure === 'abs' ? abs(x) : square(x))
 
 /** [k·samples, …] as [samples, k, …]. */
 export function bySample(x: Tensor, samples: number): Tensor {
@@ -37,9 +41,9 @@ export function bySample(x: Tensor, samples: number): Tensor {
   return reshape(x, [samples, rows / samples, ...rest])
 }
 
-/** Per-sample gradients, or the sum of their squares. */
-export const finish = (grads: Tensor, squared: boolean): Tensor =>
-  squared ? sum(square(grads), 0) : grads
+/** Per-sample gradients, or the sum of a measure of them. */
+export const finish = (grads: Tensor, measure: Measure): Tensor =>
+  measure ? sum(measured(grads, measure), 0) : grads
 
 /** A sum over samples that is made for some of them at a time. */
 function inChunks(
@@ -60,27 +64,29 @@ function inChunks(
 export const finishInChunks = (
   samples: number,
   elements: number,
-  squared: boolean,
+  measure: Measure,
   grads: (begin: number, end: number) => Tensor,
 ): Tensor =>
-  squared
-    ? inChunks(samples, elements, (begin, end) => finish(grads(begin, end), true))
+  measure
+    ? inChunks(samples, elements, (begin, end) => finish(grads(begin, end), measure))
     : grads(0, samples)
 
 /** Of the weight in y = x·weightᵀ: per sample gᵀ·x, over its rows. */
-export function productSamples(g: Tensor, x: Tensor, samples: number, squared: boolean): Tensor {
-  // One row a sample: the square of an outer product is the outer product of squares.
-  if (squared && g.shape[0] === samples) return matmul(transpose(square(g)), square(x))
+export function productSamples(g: Tensor, x: Tensor, samples: number, measure: Measure): Tensor {
+  if (measure && g.shape[0] === samples) {
+    // One row a sample: the square of an outer product is the outer product of squares.
+    return matmul(transpose(measured(g, measure)), measured(x, measure))
+  }
   const [left, right] = [bySample(g, samples), bySample(x, samples)]
   const elements = (g.shape[1] as number) * (x.shape[1] as number)
-  return finishInChunks(samples, elements, squared, (begin, end) =>
+  return finishInChunks(samples, elements, measure, (begin, end) =>
     matmul(transpose(slice(left, 0, begin, end)), slice(right, 0, begin, end)),
   )
 }
 
 /** Of what was added to every row. */
-export const rowSamples = (g: Tensor, samples: number, squared: boolean): Tensor =>
-  finish(sum(bySample(g, samples), 1), squared)
+export const rowSamples = (g: Tensor, samples: number, measure: Measure): Tensor =>
+  finish(sum(bySample(g, samples), 1), measure)
 
 /** Whether an operand was broadcast along the samples of a result like g. */
 export const isBroadcast = (g: Tensor, shape: Shape): boolean =>
@@ -91,7 +97,7 @@ export function broadcastSamples(
   g: Tensor,
   shape: Shape,
   samples: number,
-  squared: boolean,
+  measure: Measure,
 ): Tensor {
   const missing = g.rank - shape.length
   const apart = bySample(g, samples)
@@ -99,7 +105,7 @@ export function broadcastSamples(
   const axes = g.shape
     .map((extent, i) => (i < missing || (shape[i - missing] === 1 && extent !== 1) ? i + 1 : 0))
     .filter((axis) => axis > 0)
-  return finish(reshape(sum(apart, axes), [samples, ...shape]), squared)
+  return finish(reshape(sum(apart, axes), [samples, ...shape]), measure)
 }
 
 /** Of a table from which rows were taken: the gradients of the rows of each sample, added up. */
@@ -109,7 +115,7 @@ export function tableSamples(
   rows: number,
   skip: number,
   samples: number,
-  squared: boolean,
+  measure: Measure,
 ): Tensor {
   const width = g.shape.at(-1) as number
   const flat = reshape(g, [-1, width])
@@ -121,7 +127,7 @@ export function tableSamples(
   const each = bySample(kept, samples)
   const labels = bySample(numbers, samples)
   const steps = labels.shape[1] as number
-  if (!squared) {
+  if (!measure) {
     const starts = Int32Array.from({ length: samples }, (_, i) => i * rows)
     const shift = Tensor.from({ data: starts, shape: [samples, 1] }).to(index.device)
     const places = reshape(add(labels, shift), [-1])
@@ -133,8 +139,8 @@ export function tableSamples(
     const same = cast(eq(unsqueeze(part, 2), unsqueeze(part, 1)), g.dtype)
     const sums = matmul(same, slice(each, 0, begin, end))
     const first = eq(sum(tril(same, -1), 2, true), 0)
-    const squares = where(first, square(sums), 0)
-    return addRows(reshape(squares, [-1, width]), reshape(part, [-1]), rows)
+    const once = where(first, measured(sums, measure), 0)
+    return addRows(reshape(once, [-1, width]), reshape(part, [-1]), rows)
   })
 }
 

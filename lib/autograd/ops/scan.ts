@@ -90,14 +90,14 @@ export function selectiveScan(
   const rule = (g: Tensor) =>
     isRecording() ? again(inputs, scanByDefinition(inputs), g) : scanSlopes(own, kept, g)
   return record(y, inputs, rule, (g, samples, i) => {
-    if (i === 5) return (squared) => rowSamples(sum(mul(g, u), 1), samples, squared)
+    if (i === 5) return (measure) => rowSamples(sum(mul(g, u), 1), samples, measure)
     if (i !== 2) return null
     // Each sample drives the states of its own: the kernel runs back through one after the other.
     if (batch !== samples) throw new NotPerSample(`${batch} sequences are not ${samples} samples`)
     const part = (x: Tensor | null, at: number) => x && slice(x, 0, at, at + 1)
     const apart = reshape(kept, [batch, -1])
-    return (squared) =>
-      finishInChunks(samples, decay.size, squared, (begin, end) =>
+    return (measure) =>
+      finishInChunks(samples, decay.size, measure, (begin, end) =>
         stack(
           Array.from({ length: end - begin }, (_, k) => {
             const at = begin + k
@@ -186,8 +186,8 @@ export function causalConv1d(
   }
   return record(y, inputs, rule, (g, samples, i) => {
     if (i === 0) return null
-    if (i === 2) return (squared) => rowSamples(sum(g, 1), samples, squared)
-    return (squared) => rowSamples(tapSamples(x, g, weight.shape[1] as number), samples, squared)
+    if (i === 2) return (measure) => rowSamples(sum(g, 1), samples, measure)
+    return (measure) => rowSamples(tapSamples(x, g, weight.shape[1] as number), samples, measure)
   })
 }
 

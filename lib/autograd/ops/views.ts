@@ -103,7 +103,7 @@ export function expand(x: ArrayLike, wanted: Shape): Tensor {
     [x],
     (g) => [sumTo(g, x.shape)],
     (g, samples) =>
-      isBroadcast(g, x.shape) ? (squared) => broadcastSamples(g, x.shape, samples, squared) : null,
+      isBroadcast(g, x.shape) ? (measure) => broadcastSamples(g, x.shape, samples, measure) : null,
   )
 }
 

@@ -1,9 +1,8 @@
 /** Memory aware synapses: importance is how much the outputs move with a parameter. */
 
 import { checkNumber, checkOptions } from '../../engine/check.js'
-import { binaryInto, unaryInto } from '../../tensor/elementwise.js'
 import type { Context } from '../context.js'
-import { type ImportanceOptions, importanceOptions, meanOverGradients } from '../importance.js'
+import { type ImportanceOptions, importanceOptions, meanMagnitude } from '../importance.js'
 import { Holding } from '../penalty.js'
 
 /** Options of Mas. */
@@ -31,15 +30,7 @@ export class Mas extends Holding {
   }
 
   afterExperience(c: Context): void {
-    const omega = meanOverGradients(
-      c,
-      this.options,
-      (batch, logits) => logits.square().sum().div(batch.tasks.length),
-      (sum, grad) => {
-        unaryInto('abs', grad, grad)
-        binaryInto('add', sum, grad, sum)
-      },
-    )
+    const omega = meanMagnitude(c, this.options, (_, logits) => logits.square().sum(1))
     this.penalty.renew(c.parameters, omega, 1)
   }
 }
