@@ -11,7 +11,7 @@
 namespace palimpsest::addon {
 namespace {
 
-using Step = std::function<Status(Context&, double)>;
+using Step = std::function<Status(Context&, double, const GradientTensor*)>;
 
 std::vector<Quintic> read_steps(Call& call) {
   std::vector<Quintic> steps;
@@ -68,7 +68,7 @@ class Group {
       // No bytes: this parameter has no mask.
       if (view.size() == 0) continue;
       gradients[i].mask = mask_of(view, "masks", gradients[i].n);
-      lengths[i] = on;
+      lengths[i] = gradients[i].on = on;
       if (call.device() == nullptr && count_bits(gradients[i].mask, gradients[i].n) != on) {
         refuse(Code::argument, "a mask does not have as many bits as was said");
       }
@@ -125,8 +125,10 @@ class Group {
 // The step of a rule whose kernel takes a list of tensors.
 template <typename Kernel, typename Args, typename Tensor>
 Step over(Kernel OptimKernels::*kernel, Args args, std::vector<Tensor> list) {
-  return [kernel, args, list = std::move(list)](Context& context, double scale) mutable -> Status {
+  return [kernel, args, list = std::move(list)](Context& context, double scale,
+                                                const GradientTensor* gradients) mutable -> Status {
     args.grad_scale = scale;
+    for (size_t i = 0; i < list.size(); ++i) list[i].compact = gradients[i].compact;
     (context.kernels.optim.*kernel)(context, args, list.data(), static_cast<int64_t>(list.size()));
     return {};
   };
@@ -145,8 +147,8 @@ Step sgd(Call& call, Group& group) {
   const auto buffers = group.states_if(args.momentum != 0);
   std::vector<SgdTensor> list;
   for (size_t i = 0; i < group.count; ++i) {
-    const auto& [n, g, mask] = group.gradients[i];
-    list.push_back({n, group.parameters[i], g, buffers[i], group.step(), mask});
+    const GradientTensor& x = group.gradients[i];
+    list.push_back({x.n, group.parameters[i], x.g, buffers[i], group.step(), x.mask});
   }
   return over(&OptimKernels::sgd, args, std::move(list));
 }
@@ -168,8 +170,8 @@ Step adamw(Call& call, Group& group) {
   const auto v_max = group.states_if(amsgrad);
   std::vector<AdamWTensor> list;
   for (size_t i = 0; i < group.count; ++i) {
-    const auto& [n, g, mask] = group.gradients[i];
-    list.push_back({n, group.parameters[i], g, m[i], v[i], v_max[i], group.step(), mask});
+    const GradientTensor& x = group.gradients[i];
+    list.push_back({x.n, group.parameters[i], x.g, m[i], v[i], v_max[i], group.step(), x.mask});
   }
   return over(&OptimKernels::adamw, args, std::move(list));
 }
@@ -185,8 +187,8 @@ Step lion(Call& call, Group& group) {
   const auto m = group.states();
   std::vector<LionTensor> list;
   for (size_t i = 0; i < group.count; ++i) {
-    const auto& [n, g, mask] = group.gradients[i];
-    list.push_back({n, group.parameters[i], g, m[i], group.step(), mask});
+    const GradientTensor& x = group.gradients[i];
+    list.push_back({x.n, group.parameters[i], x.g, m[i], group.step(), x.mask});
   }
   return over(&OptimKernels::lion, args, std::move(list));
 }
@@ -239,7 +241,7 @@ Step muon(Call& call, Group& group) {
       args.parameters.push_back(blocks[k]);
     }
   }
-  return [args](Context& context, double scale) mutable {
+  return [args](Context& context, double scale, const GradientTensor*) mutable {
     args.grad_scale = scale;
     return muon_step(context, args);
   };
@@ -266,7 +268,7 @@ Step dion(Call& call, Group& group) {
     p.scale = call.number();
     args.parameters.push_back(p);
   }
-  return [args](Context& context, double scale) mutable {
+  return [args](Context& context, double scale, const GradientTensor*) mutable {
     args.grad_scale = scale;
     return dion_step(context, args);
   };

@@ -1,4 +1,5 @@
-// Floor: one read of all gradients (4 bytes a parameter), then what the groups' steps move.
+// Floor: one read of all gradients (4 bytes a parameter), then what the groups' steps move. Of gradients
+// under sparse masks the first look keeps what is on, and the step needs no second one.
 
 #include "palimpsest/ops/optimizer.h"
 
@@ -10,6 +11,10 @@
 
 namespace palimpsest {
 namespace {
+
+// Above this part of its entries a gradient is read again: keeping it would save little, and scratch
+// memory stays below a byte a parameter.
+constexpr int64_t kSparse = 4;
 
 double clip(double norm, double limit) { return norm > limit ? limit / (norm + 1e-6) : 1; }
 
@@ -26,6 +31,12 @@ Status optimizer_step(Context& context, const std::vector<OptimizerGroup>& group
     size_t entries = 0;
     for (const GradientTensor& gradient : all) entries += static_cast<size_t>(gradient.n);
     context.workspace.reserve(entries / 512 + 64 * all.size() + (size_t{1} << 16));
+  }
+  const Workspace::Scope scope(context.workspace);
+  for (GradientTensor& gradient : all) {
+    if (gradient.mask == nullptr || gradient.on > gradient.n / kSparse) continue;
+    if (!context.kernels.optim.keeps_compact) break;
+    gradient.compact = context.workspace.take<float>(gradient.on);
   }
   std::vector<double> squares(all.size());
   context.kernels.optim.sum_of_squares(context, all.data(), static_cast<int64_t>(all.size()),
@@ -51,9 +62,11 @@ Status optimizer_step(Context& context, const std::vector<OptimizerGroup>& group
     }
     scales.push_back(scale);
   }
+  const GradientTensor* own = all.data();
   for (size_t i = 0; i < groups.size(); ++i) {
     if (context.aborted()) return {Code::aborted, "aborted"};
-    PALIMPSEST_TRY(groups[i].step(context, scales[i]));
+    PALIMPSEST_TRY(groups[i].step(context, scales[i], own));
+    own += groups[i].gradients.size();
   }
   return {};
 }

@@ -99,6 +99,27 @@ test('what is masked out may hold NaN and does not count for the norm', async (t
   t.throws(() => optimizer.step([g]), NumericalError)
 })
 
+test('a step under masks of any density happens whole or not at all', async (t) => {
+  for (const density of [0.05, 0.25, 0.6]) {
+    const masks = [random(shape, density, 8), random(shape, density, 9)]
+    for (const make of Object.values(makers)) {
+      const p = [matrix(1), matrix(2)]
+      const optimizer = make(p, { masks })
+      optimizer.step([matrix(3), matrix(4)])
+      const before = structuredClone([p.map(({ data }) => data), optimizer.stateDict()])
+      const grads = [matrix(5), matrix(6)]
+      const on = masks[1]?.toTensor().data.lastIndexOf(1) as number
+      const fine = grads[1]?.data[on] as number
+      ;(grads[1] as P).data[on] = Infinity
+      optimizer.step(grads) // skipped
+      t.same([p.map(({ data }) => data), optimizer.stateDict()], before)
+      ;(grads[1] as P).data[on] = fine
+      optimizer.step(grads)
+      t.notOk(equal(p[0]?.data as Float32Array, (before[0] as Float32Array[])[0] as Float32Array))
+    }
+  }
+})
+
 test('async, empty and full masks, any number of threads, wrong masks', async (t) => {
   const [a, b] = [matrix(1), matrix(1)]
   new AdamW([a], { masks: [mask] }).step([matrix(2)])

@@ -84,30 +84,61 @@ inline int64_t scatter_bits(float* x, const uint64_t* words, int64_t count, cons
   return taken;
 }
 
-// Calls body(first entry, entries, words, their count, place of their first in the compact vector) for
-// blocks of kMaskBlock entries on all threads.
-template <typename Body>
-void for_mask_blocks(Context& context, int64_t n, const uint64_t* mask, const Body& body) {
+// A block of kMaskBlock entries of one mask of a list: its entries are [first, first + entries), those
+// that are on stand from `start` on in the compact vector.
+struct MaskBlock {
+  int64_t tensor, first, entries;
+  const uint64_t* words;
+  int64_t start;
+
+  int64_t word_count() const { return mask_words(entries); }
+};
+
+// Calls body(block) on all threads for the blocks of all masks of a list (tensors with `n` and `mask`,
+// null for one that has none) in which something is on; body(block, number) where it asks for the block's
+// number, below mask_blocks().
+template <typename Tensor>
+int64_t mask_blocks(const Tensor* list, int64_t count) {
+  int64_t blocks = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (list[i].mask != nullptr) blocks += (list[i].n + kMaskBlock - 1) / kMaskBlock;
+  }
+  return blocks;
+}
+template <typename Tensor, typename Body>
+void for_mask_blocks(Context& context, const Tensor* list, int64_t count, const Body& body) {
+  const int64_t blocks = mask_blocks(list, count);
+  if (blocks == 0) return;
   const Workspace::Scope scope(context.workspace);
-  const int64_t blocks = (n + kMaskBlock - 1) / kMaskBlock;
-  auto* starts = context.workspace.template take<int64_t>(blocks + 1);
+  auto* all = context.workspace.template take<MaskBlock>(blocks);
   constexpr int64_t kGroup = 16;  // blocks a task
-  const auto words_of = [&](int64_t block) {
-    return mask_words(n - block * kMaskBlock < kMaskBlock ? n - block * kMaskBlock : kMaskBlock);
-  };
-  context.parallel_chunks(blocks, 16 * kGroup, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      starts[b + 1] = popcount(mask + b * (kMaskBlock / 64), words_of(b));
+  int64_t at = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    if (list[i].mask == nullptr) continue;
+    for (int64_t first = 0; first < list[i].n; first += kMaskBlock) {
+      const int64_t entries = list[i].n - first < kMaskBlock ? list[i].n - first : kMaskBlock;
+      all[at++] = {i, first, entries, list[i].mask + first / 64, 0};
     }
+  }
+  context.parallel_chunks(blocks, 16 * kGroup, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) all[b].start = popcount(all[b].words, all[b].word_count());
   });
-  starts[0] = 0;
-  for (int64_t b = 0; b < blocks; ++b) starts[b + 1] += starts[b];
+  int64_t before = 0;
+  for (int64_t b = 0; b < blocks; ++b) {
+    if (all[b].first == 0) before = 0;
+    const int64_t on = all[b].start;
+    all[b].start = before;
+    before += on;
+    if (on == 0) all[b].words = nullptr;
+  }
   context.parallel_chunks(blocks, kGroup, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
-      const int64_t first = b * kMaskBlock;
-      const int64_t entries = n - first < kMaskBlock ? n - first : kMaskBlock;
-      if (starts[b + 1] == starts[b]) continue;
-      body(first, entries, mask + first / 64, words_of(b), starts[b]);
+      if (all[b].words == nullptr) continue;
+      if constexpr (requires { body(all[b], b); }) {
+        body(all[b], b);
+      } else {
+        body(all[b]);
+      }
     }
   });
 }

@@ -237,18 +237,16 @@ Status nm(Context& context, const NmArgs& a) {
 }
 
 Status gather(Context& context, const MaskCompactArgs& a) {
-  for_mask_blocks(context, a.n, a.mask,
-                  [&](int64_t first, int64_t, const uint64_t* words, int64_t count, int64_t start) {
-                    gather_bits(a.dense + first, words, count, a.compact + start);
-                  });
+  for_mask_blocks(context, &a, 1, [&](const MaskBlock& block) {
+    gather_bits(a.dense + block.first, block.words, block.word_count(), a.compact + block.start);
+  });
   return {};
 }
 
 Status scatter(Context& context, const MaskCompactArgs& a) {
-  for_mask_blocks(context, a.n, a.mask,
-                  [&](int64_t first, int64_t, const uint64_t* words, int64_t count, int64_t start) {
-                    scatter_bits(a.dense + first, words, count, a.compact + start);
-                  });
+  for_mask_blocks(context, &a, 1, [&](const MaskBlock& block) {
+    scatter_bits(a.dense + block.first, block.words, block.word_count(), a.compact + block.start);
+  });
   return {};
 }
 

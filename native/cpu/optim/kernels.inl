@@ -244,22 +244,23 @@ void momentum_piece(const MomentumArgs& a, const MomentumTensor& t, uint32_t see
 // L1, number of the first of them, seed), then puts their parameters back.
 template <typename Tensor, typename Body>
 void over_masked(Context& context, const Tensor* list, int64_t count, const Body& body) {
-  for (int64_t i = 0; i < count; ++i) {
-    const Tensor& t = list[i];
-    if (t.mask == nullptr) continue;
-    for_mask_blocks(context, t.n, t.mask,
-                    [&](int64_t first, int64_t, const uint64_t* words, int64_t length, int64_t start) {
-                      alignas(64) float p[kMaskBlock];
-                      alignas(64) float g[kMaskBlock];
-                      Tensor own = t;
-                      own.n = gather_bits(t.p + first, words, length, p);
-                      gather_bits(t.g + first, words, length, g);
-                      own.p = p;
-                      own.g = g;
-                      body(own, start, seed_of(t.step, i) + static_cast<uint32_t>(start) * 0x9E3779B1u);
-                      scatter_bits(t.p + first, words, length, p);
-                    });
-  }
+  for_mask_blocks(context, list, count, [&](const MaskBlock& block) {
+    alignas(64) float p[kMaskBlock];
+    alignas(64) float g[kMaskBlock];
+    Tensor own = list[block.tensor];
+    float* const from = own.p + block.first;
+    own.n = gather_bits(from, block.words, block.word_count(), p);
+    if (own.compact != nullptr) {
+      own.g = own.compact + block.start;
+    } else {
+      gather_bits(own.g + block.first, block.words, block.word_count(), g);
+      own.g = g;
+    }
+    own.p = p;
+    const uint32_t seed = seed_of(own.step, block.tensor);
+    body(own, block.start, seed + static_cast<uint32_t>(block.start) * 0x9E3779B1u);
+    scatter_bits(from, block.words, block.word_count(), p);
+  });
 }
 
 template <typename State>
@@ -433,26 +434,31 @@ void sum_of_squares(Context& context, const GradientTensor* list, int64_t count,
   first[0] = 0;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t grain = grain_of(list[i].n);
-    first[i + 1] = first[i] + (list[i].n + grain - 1) / grain;
+    first[i + 1] = first[i] + (list[i].mask != nullptr ? 0 : (list[i].n + grain - 1) / grain);
   }
   auto* parts = context.workspace.take<double>(first[count]);
   over(context, list, count, [&](int64_t i, int64_t begin, int64_t end) {
-    double& part = parts[first[i] + begin / grain_of(list[i].n)];
-    part = 0;
-    if (list[i].mask == nullptr) {
-      part = squares_of(list[i].g + begin, end - begin);
-      return;
-    }
-    for (int64_t at = begin; at < end; at += kMaskBlock) {
-      alignas(64) float g[kMaskBlock];
-      const int64_t entries = end - at < kMaskBlock ? end - at : kMaskBlock;
-      part += squares_of(
-          g, gather_bits(list[i].g + at, list[i].mask + at / 64, mask_words(entries), g));
-    }
+    if (list[i].mask != nullptr) return;
+    parts[first[i] + begin / grain_of(list[i].n)] = squares_of(list[i].g + begin, end - begin);
   });
   for (int64_t i = 0; i < count; ++i) {
     squares[i] = 0;
     for (int64_t k = first[i]; k < first[i + 1]; ++k) squares[i] += parts[k];
+  }
+  const int64_t blocks = mask_blocks(list, count);
+  if (blocks == 0) return;
+  auto* own = context.workspace.take<double>(blocks);
+  auto* owner = context.workspace.take<int64_t>(blocks);
+  for (int64_t b = 0; b < blocks; ++b) owner[b] = -1;
+  for_mask_blocks(context, list, count, [&](const MaskBlock& block, int64_t b) {
+    alignas(64) float g[kMaskBlock];
+    const GradientTensor& t = list[block.tensor];
+    float* const to = t.compact != nullptr ? t.compact + block.start : g;
+    own[b] = squares_of(to, gather_bits(t.g + block.first, block.words, block.word_count(), to));
+    owner[b] = block.tensor;
+  });
+  for (int64_t b = 0; b < blocks; ++b) {
+    if (owner[b] >= 0) squares[owner[b]] += own[b];
   }
 }
 
@@ -507,7 +513,8 @@ void PALIMPSEST_JOIN(fill_optim_, PALIMPSEST_LEVEL)(KernelTable& table) {
                  .decayed_update = decayed_update,
                  .neuron_factors = neuron_factors,
                  .sum_of_squares = sum_of_squares,
-                 .fisher = fisher};
+                 .fisher = fisher,
+                 .keeps_compact = true};
 }
 
 }  // namespace palimpsest::cpu

@@ -319,6 +319,76 @@ TEST("optim: sums of squares under a mask are those of what is on") {
   });
 }
 
+TEST("optim: what a look at the gradients kept, compact, steps as the gradients do, to the bit") {
+  at_every_level([](Context& c) {
+    CHECK(c.kernels.optim.keeps_compact);
+    for (int64_t n : kSizes) {
+      for (int density : kDensities) {
+        Masked x(n, density), y(n, density);
+        const auto on = static_cast<int64_t>(x.on.size());
+        std::vector<float> kept(x.on.size() + 16, -7);
+        double whole = 0, squares = -1;
+        GradientTensor gradient{n, x.g.data(), x.mask.data(), on, nullptr};
+        c.kernels.optim.sum_of_squares(c, &gradient, 1, &whole);
+        gradient.compact = kept.data();
+        c.kernels.optim.sum_of_squares(c, &gradient, 1, &squares);
+        CHECK(squares == whole);
+        for (size_t k = 0; k < kept.size(); ++k) {
+          CHECK(kept[k] == (k < x.on.size() ? x.g[size_t(x.on[k])] : -7));
+        }
+        const std::vector<float> unread(size_t(n), std::numeric_limits<float>::quiet_NaN());
+        const auto step = [&](Masked& t, const float* g, const float* compact) {
+          AdamWTensor a{n, t.p.data(), g, t.m.data(), t.v.data(), nullptr, 2, t.mask.data(), compact};
+          c.kernels.optim.adamw(c, {DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, 0.25, true, false}, &a, 1);
+          SgdTensor s{n, t.p.data(), g, t.m.data(), 2, t.mask.data(), compact};
+          c.kernels.optim.sgd(c, {DType::f32, 0.1, 0.9, 0.3, 0.2, 0.5, true, false}, &s, 1);
+          LionTensor l{n, t.p.data(), g, t.m.data(), 1, t.mask.data(), compact};
+          c.kernels.optim.lion(c, {DType::f32, 0.1, 0.9, 0.99, 0.2, 1}, &l, 1);
+        };
+        step(x, x.g.data(), nullptr);
+        step(y, unread.data(), kept.data());
+        CHECK(x.p == y.p && x.m == y.m && x.v == y.v);
+      }
+    }
+  });
+}
+
+TEST("optim: lists that mix masked and whole tensors, of any size, step as one by one") {
+  CHECK(same_for_any_threads([](Context& c) {
+    std::vector<Masked> own, all;
+    for (int64_t n : kSizes) own.emplace_back(n, 30);
+    all = own;
+    std::vector<AdamWTensor> list;
+    std::vector<GradientTensor> gradients;
+    const AdamWArgs args{DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, 0.25, true, false};
+    const auto tensor = [](Masked& x, bool masked) {
+      // A whole tensor's states are as long as it.
+      if (!masked) x.m = x.v = x.g;
+      for (float& v : x.v) v = std::fabs(v);
+      return AdamWTensor{x.n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), nullptr, 2,
+                         masked ? x.mask.data() : nullptr};
+    };
+    std::vector<double> squares(own.size()), single(own.size());
+    for (size_t i = 0; i < own.size(); ++i) {
+      const bool masked = i % 2 == 1;
+      const auto one = tensor(own[i], masked);
+      c.kernels.optim.adamw(c, args, &one, 1);
+      list.push_back(tensor(all[i], masked));
+      gradients.push_back({all[i].n, all[i].g.data(), masked ? all[i].mask.data() : nullptr});
+      c.kernels.optim.sum_of_squares(c, &gradients[i], 1, &single[i]);
+    }
+    c.kernels.optim.adamw(c, args, list.data(), static_cast<int64_t>(list.size()));
+    c.kernels.optim.sum_of_squares(c, gradients.data(), static_cast<int64_t>(list.size()), squares.data());
+    CHECK(squares == single);
+    std::vector<float> bits;
+    for (size_t i = 0; i < own.size(); ++i) {
+      CHECK(own[i].p == all[i].p && own[i].m == all[i].m && own[i].v == all[i].v);
+      bits.insert(bits.end(), all[i].p.begin(), all[i].p.end());
+    }
+    return bits;
+  }));
+}
+
 TEST("optim: the Fisher average of one gradient and of many against float64") {
   at_every_level([](Context& c) {
     for (int64_t n : kSizes) {

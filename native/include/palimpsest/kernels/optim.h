@@ -6,7 +6,8 @@
 //
 // A tensor with a mask (kernels/masks.h) is stepped where its bits are on and stays as it is elsewhere;
 // its state is compact: one value an entry that is on. Only what is on is computed, and of parameters
-// and gradients only the lines that hold such an entry move.
+// and gradients only the lines that hold such an entry move. Where `compact` is given it holds the
+// gradient's entries that are on, side by side, and g is not read.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,7 @@ struct SgdTensor {
   void* buffer;  // null where momentum is 0
   int64_t step;  // from 1
   const uint64_t* mask = nullptr;
+  const float* compact = nullptr;
 };
 struct SgdArgs {
   DType state;
@@ -45,6 +47,7 @@ struct AdamWTensor {
   void* v_max;   // amsgrad's, or null
   int64_t step;  // t, from 1
   const uint64_t* mask = nullptr;
+  const float* compact = nullptr;
 };
 struct AdamWArgs {
   DType state;
@@ -60,6 +63,7 @@ struct LionTensor {
   void* m;
   int64_t step;
   const uint64_t* mask = nullptr;
+  const float* compact = nullptr;
 };
 struct LionArgs {
   DType state;
@@ -109,6 +113,8 @@ struct GradientTensor {
   int64_t n;
   const float* g;
   const uint64_t* mask = nullptr;
+  int64_t on = 0;            // how many entries are on, where there is a mask
+  float* compact = nullptr;  // where sum_of_squares is to leave these entries, or null
 };
 
 // The running diagonal of Fisher information: f ← keep·f + fresh·Σ g², over `samples` gradients of n
@@ -133,6 +139,8 @@ struct OptimKernels {
   // `squares` are the host's.
   void (*sum_of_squares)(Context&, const GradientTensor* list, int64_t count, double* squares);
   void (*fisher)(Context&, const FisherArgs&);
+  // Whether `compact` may be given.
+  bool keeps_compact = false;
 };
 
 }  // namespace palimpsest

@@ -14,8 +14,9 @@ struct OptimizerGroup {
   std::vector<GradientTensor> gradients;
   // Largest norm of the group's gradients; they are scaled down to it.
   double max_norm = std::numeric_limits<double>::infinity();
-  // Does the group's step with gradients times the factor. It must not fail on finite gradients.
-  std::function<Status(Context&, double grad_scale)> step;
+  // Does the group's step with gradients times the factor; `gradients` are the group's, those with a mask
+  // perhaps with `compact` filled. It must not fail on finite gradients.
+  std::function<Status(Context&, double grad_scale, const GradientTensor* gradients)> step;
 };
 
 // Looks at every gradient once before anything changes: NaN, Inf, or a square too large for float32
