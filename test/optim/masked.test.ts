@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { test } from 'tap'
 import { ArgumentError, NumericalError, ShapeError, setThreads, threads } from '../../lib/index.js'
 import { Mask, random } from '../../lib/masks/index.js'
@@ -112,7 +113,7 @@ test('a step under masks of any density happens whole or not at all', async (t) 
       const fine = grads[1]?.data[on] as number
       ;(grads[1] as P).data[on] = Infinity
       optimizer.step(grads) // skipped
-      t.same([p.map(({ data }) => data), optimizer.stateDict()], before)
+      t.ok(isDeepStrictEqual([p.map(({ data }) => data), optimizer.stateDict()], before))
       ;(grads[1] as P).data[on] = fine
       optimizer.step(grads)
       t.notOk(equal(p[0]?.data as Float32Array, (before[0] as Float32Array[])[0] as Float32Array))
