@@ -81,13 +81,13 @@ const continualVerbs = [
     'run',
     'one method on one stream',
     '--strategy <name>',
-    "a strategy, or several as 'refresh+er'",
+    "a strategy, or several as 'refresh+er'; an unknown name lists all",
   ],
   [
     'compare',
     'several methods on one stream',
     '--strategies <list>',
-    'methods, with commas between',
+    'methods, with commas between; an unknown name lists all',
   ],
 ] as const
 for (const [verb, what, flag, meaning] of continualVerbs) {
