@@ -5,6 +5,7 @@ export {
   type DeviceMemory,
   deviceMemory,
   devices,
+  elapsed,
   emptyCache,
   setThreads,
   synchronize,

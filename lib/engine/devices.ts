@@ -1,7 +1,7 @@
 /** What there is to compute on. */
 
 import { totalmem } from 'node:os'
-import { checkInteger, checkNumber } from './check.js'
+import { checkInteger, checkNumber, wrong } from './check.js'
 import { type DeviceMemory, native } from './native.js'
 import { openDevice, pluginDevices } from './plugins.js'
 
@@ -56,6 +56,18 @@ export const emptyCache = (device: string): void => native.trimDevice(openDevice
 /** Waits until a device has done all that it was asked for. */
 export const synchronize = (device: string): void =>
   native.synchronizeDevice(openDevice(device).number)
+
+/**
+ * How long a device works on what `run` asks of it, in milliseconds by the device's own clock (CUDA events
+ * around it): from where the first of it begins, after all that was asked for before, to the end of the last.
+ */
+export function elapsed(device: string, run: () => unknown): number {
+  const { number } = openDevice(device)
+  if (typeof run !== 'function') wrong('run', 'a function', run)
+  native.clockDevice(number, 0)
+  run()
+  return native.clockDevice(number, 1)
+}
 
 /** The number of threads that operations of this Node environment use; at first the physical cores. */
 export const threads = (): number => native.threads()

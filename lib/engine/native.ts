@@ -15,6 +15,21 @@ export type HostBuffer = Float32Array | Float64Array | Uint16Array | Int32Array 
 /** Memory that the engine can reach: a typed array on the CPU, an opaque handle elsewhere. */
 export type NativeBuffer = HostBuffer | DeviceBuffer
 
+/** A device's recorded work, opaque to JavaScript. */
+export interface NativeRecorder {
+  readonly [recorder]: true
+}
+declare const recorder: unique symbol
+
+/** How often an optimizer's steps on a device were recorded, replayed, and started kernel by kernel. */
+export interface GraphStatistics {
+  recorded: number
+  replayed: number
+  plain: number
+  /** Why steps are not recorded any more, where they are not. */
+  reason?: string
+}
+
 /** What a plugin says of one of its devices. */
 export interface PluginDevice {
   name: string
@@ -47,9 +62,13 @@ export interface NativeJob {
 }
 
 /** A binding: buffers are arguments, the rest stands in the argument block. */
-export type Binding = (...buffers: (NativeBuffer | NativeBuffer[] | null)[]) => unknown
+export type Binding = (
+  ...buffers: (NativeBuffer | NativeBuffer[] | NativeRecorder | null)[]
+) => unknown
 /** A binding's asynchronous form. */
-export type AsyncBinding = (...buffers: (NativeBuffer | NativeBuffer[] | null)[]) => NativeJob
+export type AsyncBinding = (
+  ...buffers: (NativeBuffer | NativeBuffer[] | NativeRecorder | null)[]
+) => NativeJob
 
 /** Bindings by name, written as in native/addon/. */
 export interface Native {
@@ -87,6 +106,9 @@ export interface Native {
   deviceMemory(device: number, limit?: number): DeviceMemory
   trimDevice(device: number): void
   synchronizeDevice(device: number): void
+  clockDevice(device: number, point: 0 | 1): number
+  makeRecorder(device: number): NativeRecorder | null
+  recorderStatistics(recorder: NativeRecorder): GraphStatistics
   // decompositions.cpp
   qr: Binding
   qrAsync: AsyncBinding

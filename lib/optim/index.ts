@@ -1,5 +1,6 @@
 /** Optimizers for any training loop. */
 
+export type { GraphStatistics } from '../engine/native.js'
 export { AdamW, type AdamWOptions } from './adamw.js'
 export type {
   AlgorithmName,

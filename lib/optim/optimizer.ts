@@ -4,7 +4,13 @@ import { type AsyncOptions, runAsync } from '../engine/async.js'
 import { begin, flatView, number } from '../engine/call.js'
 import { checkChoice, checkInteger, checkOptions, wrong } from '../engine/check.js'
 import { ArgumentError, DTypeError, NumericalError, ShapeError } from '../engine/errors.js'
-import { type NativeBuffer, native } from '../engine/native.js'
+import {
+  type GraphStatistics,
+  type NativeBuffer,
+  type NativeRecorder,
+  native,
+} from '../engine/native.js'
+import { openDevice } from '../engine/plugins.js'
 import { carryCompact, checkMasks, Mask } from '../masks/mask.js'
 import { dtypeCodes } from '../tensor/dtype.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
@@ -44,6 +50,16 @@ export interface WholeOptions {
    * changes one later.
    */
   masks?: readonly (Mask | null)[]
+  /**
+   * 'auto' (default): where parameters are on a GPU, the kernels of a step (the look at the gradients among
+   * them) are recorded at the second step as a CUDA graph and replayed in one launch from then on, to the same
+   * bits. Options such as `lr`, and gradients at other addresses, go into memory that the graph reads; a
+   * change of the kernels themselves (parameters that have no gradient, masks, Newton–Schulz's steps) starts
+   * that step plainly and records the next. What cannot be recorded, or changes each time, stays plain
+   * (`graphStatistics` says why). The graph's scratch memory stays reserved as long as the optimizer lives.
+   * false: kernel by kernel, with scratch memory that all operations share.
+   */
+  graph?: 'auto' | false
 }
 
 /** Options of an optimizer: defaults of its groups, and of the whole. */
@@ -130,6 +146,9 @@ export class Optimizer<Options extends CommonOptions> {
   readonly #defaults: Partial<Options>
   readonly #entries: Entry[] = []
   readonly #nonFinite: NonFinite
+  readonly #graph: 'auto' | false
+  /** Made at the first step on a device that can record; null where it cannot. */
+  #recorder: NativeRecorder | null | undefined
   #busy = false
 
   /**
@@ -143,10 +162,11 @@ export class Optimizer<Options extends CommonOptions> {
     options: OptimizerOptions<Options>,
   ) {
     if (typeof options !== 'object' || options === null) wrong('options', 'an object', options)
-    const { nonFinite = 'skip', maxGlobalGradNorm, masks, ...defaults } = options
+    const { nonFinite = 'skip', maxGlobalGradNorm, masks, graph = 'auto', ...defaults } = options
     this.#own = algorithm
     this.#defaults = defaults as Partial<Options>
     this.#nonFinite = checkChoice(nonFinite, 'nonFinite', ['throw', 'skip'])
+    this.#graph = graph === false ? graph : checkChoice<'auto'>(graph, 'graph', ['auto'])
     if (maxGlobalGradNorm !== undefined) checkPositive(maxGlobalGradNorm, 'maxGlobalGradNorm')
     this.maxGlobalGradNorm = maxGlobalGradNorm
     const groups = groupsOf(params)
@@ -161,6 +181,20 @@ export class Optimizer<Options extends CommonOptions> {
         this.setMask(i, mask)
       })
     }
+  }
+
+  /** How steps on a GPU were run; null on other devices, with `graph: false`, and before the first step. */
+  get graphStatistics(): GraphStatistics | null {
+    return this.#recorder ? native.recorderStatistics(this.#recorder) : null
+  }
+
+  #recorderFor(plan: Active[][]): NativeRecorder | null {
+    const device = plan.flat()[0]?.slot.view.device ?? 'cpu'
+    if (this.#graph === false || device === 'cpu') return null
+    if (this.#recorder === undefined) {
+      this.#recorder = native.makeRecorder(openDevice(device).number)
+    }
+    return this.#recorder
   }
 
   #slots(): Slot[] {
@@ -248,8 +282,9 @@ export class Optimizer<Options extends CommonOptions> {
     this.#checkIdle()
     const plan = this.#plan(grads)
     try {
+      const recorder = this.#recorderFor(plan)
       const [gradients, buffers] = this.#write(plan)
-      this.#done(plan, native.optimizerStep(gradients, buffers) as number)
+      this.#done(plan, native.optimizerStep(gradients, buffers, recorder) as number)
       return true
     } catch (error) {
       return this.#skip(error)
@@ -269,7 +304,8 @@ export class Optimizer<Options extends CommonOptions> {
     const plan = this.#plan(grads)
     this.#busy = true
     try {
-      const start = () => native.optimizerStepAsync(...this.#write(plan))
+      const recorder = this.#recorderFor(plan)
+      const start = () => native.optimizerStepAsync(...this.#write(plan), recorder)
       this.#done(plan, (await runAsync(start, { signal })) as number)
       return true
     } catch (error) {

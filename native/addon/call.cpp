@@ -69,20 +69,30 @@ Buffer buffer_of(napi_env env, napi_value value, const char* name, DType dtype) 
 }
 
 constexpr napi_type_tag kDeviceBufferTag = {0x8f1c5a0e3b7d4962, 0xb42e6d91a7c05f38};
+constexpr napi_type_tag kRecorderTag = {0x41d07ac9e2385b16, 0x9d63f20b8e15c74a};
 
-}  // namespace
-
-DeviceBuffer* device_buffer_of(napi_env env, napi_value value) {
+// What an external value of ours holds, or null where it is none.
+void* external_of(napi_env env, napi_value value, const napi_type_tag& tag) {
   napi_valuetype type;
   bool tagged = false;
   void* data = nullptr;
   if (napi_typeof(env, value, &type) != napi_ok || type != napi_external ||
-      napi_check_object_type_tag(env, value, &kDeviceBufferTag, &tagged) != napi_ok || !tagged ||
+      napi_check_object_type_tag(env, value, &tag, &tagged) != napi_ok || !tagged ||
       napi_get_value_external(env, value, &data) != napi_ok) {
     return nullptr;
   }
-  return static_cast<DeviceBuffer*>(data);
+  return data;
 }
+
+}  // namespace
+
+DeviceBuffer* device_buffer_of(napi_env env, napi_value value) {
+  return static_cast<DeviceBuffer*>(external_of(env, value, kDeviceBufferTag));
+}
+RecorderHandle* recorder_of(napi_env env, napi_value value) {
+  return static_cast<RecorderHandle*>(external_of(env, value, kRecorderTag));
+}
+void tag_recorder(napi_env env, napi_value value) { napi_type_tag_object(env, value, &kRecorderTag); }
 
 void tag_device_buffer(napi_env env, napi_value value) {
   napi_type_tag_object(env, value, &kDeviceBufferTag);
@@ -126,6 +136,13 @@ View Call::optional_view(const char* name, Access access) {
   napi_typeof(env_, value, &type);
   if (type == napi_null || type == napi_undefined) return {};
   return read_view(value, name, access);
+}
+
+std::shared_ptr<Recorder> Call::optional_recorder() {
+  const RecorderHandle* held = recorder_of(env_, next_argument("recorder"));
+  if (held == nullptr) return nullptr;
+  if (held->device != device_) refuse(Code::device, "'recorder' is another device's than the parameters'");
+  return held->recorder;
 }
 
 std::vector<View> Call::views(const char* name, Access access) {

@@ -19,6 +19,7 @@
 
 #include "palimpsest/device.h"
 #include "palimpsest/engine.h"
+#include "palimpsest/recorder.h"
 #include "palimpsest/status.h"
 #include "palimpsest/view.h"
 
@@ -60,6 +61,14 @@ DeviceBuffer* device_buffer_of(napi_env env, napi_value value);
 // Marks an external value as one of ours.
 void tag_device_buffer(napi_env env, napi_value value);
 
+// A recorder, held by JavaScript as an external value; null where the value holds none.
+struct RecorderHandle {
+  std::shared_ptr<Recorder> recorder;
+  const Device* device;
+};
+RecorderHandle* recorder_of(napi_env env, napi_value value);
+void tag_recorder(napi_env env, napi_value value);
+
 // Thrown while arguments are read; becomes a typed JavaScript error.
 struct Refused {
   Status status;
@@ -97,6 +106,9 @@ class Call {
   View optional_view(const char* name, Access access);
   // The next argument is an array of buffers: the block holds their count, then their views.
   std::vector<View> views(const char* name, Access access);
+
+  // The next argument is a recorder, or null. Throws Refused where it is of another device.
+  std::shared_ptr<Recorder> optional_recorder();
 
   // A number that the work may set; the call returns it (an array of them where there are several).
   double* result();

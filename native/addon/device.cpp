@@ -257,6 +257,49 @@ napi_value synchronize_device(napi_env env, napi_callback_info raw) {
   });
 }
 
+// clockDevice(device, point): milliseconds of the device's work from point 0 to point 1; 0 at the first.
+napi_value clock_device(napi_env env, napi_callback_info raw) {
+  return checked(env, raw, [](const Napi::CallbackInfo& info) -> napi_value {
+    double milliseconds = 0;
+    require(device_of(info).clock(info[1].ToNumber().Int32Value(), milliseconds));
+    return Napi::Number::New(info.Env(), milliseconds);
+  });
+}
+
+// makeRecorder(device): null where the device has no such thing.
+napi_value make_recorder(napi_env env, napi_callback_info raw) {
+  return checked(env, raw, [env](const Napi::CallbackInfo& info) -> napi_value {
+    Device& device = device_of(info);
+    std::unique_ptr<Recorder> recorder;
+    require(Recorder::open(device.shared_from_this(), recorder));
+    if (recorder == nullptr) return info.Env().Null();
+    auto held = std::make_unique<RecorderHandle>(RecorderHandle{std::move(recorder), &device});
+    napi_value value = nullptr;
+    const auto finalise = [](napi_env, void* pointer, void*) { delete static_cast<RecorderHandle*>(pointer); };
+    if (napi_create_external(env, held.get(), finalise, nullptr, &value) != napi_ok) {
+      refuse(Code::internal, "a recorder could not be handed to JavaScript");
+    }
+    held.release();  // NOLINT: the finaliser's now
+    tag_recorder(env, value);
+    return value;
+  });
+}
+
+// recorderStatistics(recorder): { recorded, replayed, plain, reason }.
+napi_value recorder_statistics(napi_env env, napi_callback_info raw) {
+  return checked(env, raw, [env](const Napi::CallbackInfo& info) -> napi_value {
+    const RecorderHandle* held = recorder_of(env, info[0]);
+    if (held == nullptr) refuse(Code::argument, "expected a recorder");
+    const Recorder::Statistics now = held->recorder->statistics();
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("recorded", static_cast<double>(now.recorded));
+    result.Set("replayed", static_cast<double>(now.replayed));
+    result.Set("plain", static_cast<double>(now.plain));
+    if (!now.reason.empty()) result.Set("reason", now.reason);
+    return result;
+  });
+}
+
 }  // namespace
 
 void register_device(Exports& exports) {
@@ -270,6 +313,9 @@ void register_device(Exports& exports) {
   exports.set("deviceMemory", device_memory);
   exports.set("trimDevice", trim_device);
   exports.set("synchronizeDevice", synchronize_device);
+  exports.set("clockDevice", clock_device);
+  exports.set("makeRecorder", make_recorder);
+  exports.set("recorderStatistics", recorder_statistics);
 }
 
 }  // namespace palimpsest::addon

@@ -11,7 +11,10 @@
 namespace palimpsest::addon {
 namespace {
 
-using Step = std::function<Status(Context&, double, const GradientTensor*)>;
+struct Step {
+  std::function<Status(Context&, const GradScale&, const GradientTensor*)> run;
+  std::function<size_t(const Context&)> scratch_bytes;
+};
 
 std::vector<Quintic> read_steps(Call& call) {
   std::vector<Quintic> steps;
@@ -125,13 +128,13 @@ class Group {
 // The step of a rule whose kernel takes a list of tensors.
 template <typename Kernel, typename Args, typename Tensor>
 Step over(Kernel OptimKernels::*kernel, Args args, std::vector<Tensor> list) {
-  return [kernel, args, list = std::move(list)](Context& context, double scale,
-                                                const GradientTensor* gradients) mutable -> Status {
+  return {[kernel, args, list = std::move(list)](Context& context, const GradScale& scale,
+                                                 const GradientTensor* gradients) mutable -> Status {
     args.grad_scale = scale;
     for (size_t i = 0; i < list.size(); ++i) list[i].compact = gradients[i].compact;
     (context.kernels.optim.*kernel)(context, args, list.data(), static_cast<int64_t>(list.size()));
     return {};
-  };
+  }, {}};
 }
 
 // lr, momentum, dampening, weightDecay, nesterov, maximize; a step a parameter
@@ -241,14 +244,18 @@ Step muon(Call& call, Group& group) {
       args.parameters.push_back(blocks[k]);
     }
   }
-  return [args](Context& context, double scale, const GradientTensor*) mutable {
-    args.grad_scale = scale;
-    return muon_step(context, args);
-  };
+  return {[args](Context& context, const GradScale& scale, const GradientTensor*) mutable {
+            args.grad_scale = scale;
+            return muon_step(context, args);
+          },
+          [args](const Context& context) { return muon_bytes(context, args); }};
 }
 
 // decay, momentum, eps; then for each parameter step, batch, rows, cols, rank and scale
 Step dion(Call& call, Group& group) {
+  if (call.device() != nullptr) {
+    refuse(Code::device, "Dion works on the CPU alone: bring its parameters there with to('cpu')");
+  }
   DionArgs args{};
   args.state = group.state;
   args.decay = call.number();
@@ -268,21 +275,23 @@ Step dion(Call& call, Group& group) {
     p.scale = call.number();
     args.parameters.push_back(p);
   }
-  return [args](Context& context, double scale, const GradientTensor*) mutable {
-    args.grad_scale = scale;
-    return dion_step(context, args);
-  };
+  return {[args](Context& context, const GradScale& scale, const GradientTensor*) mutable {
+            args.grad_scale = scale;
+            return dion_step(context, args);
+          },
+          {}};
 }
 
 // In the order of the codes in lib/optim/.
 constexpr Step (*kAlgorithms[])(Call&, Group&) = {sgd, adamw, lion, muon, dion};
 
-// optimizerStep(grads, buffers): one step of all groups; then the largest global norm, the number of
+// optimizerStep(grads, buffers, recorder or null): one step of all groups; then the largest global norm, the number of
 // groups, and for each its algorithm, largest norm, and what Group and the algorithm read. Returns the
 // global norm.
 auto step(Call& call) {
   const auto grads = call.views("grads", Access::read);
   const auto buffers = call.views("buffers", Access::update);
+  const std::shared_ptr<Recorder> recorder = call.optional_recorder();
   double* norm = call.result();
   const double max_norm = call.number();
   const int64_t count = call.integer("groups", 0, 1 << 20);
@@ -296,12 +305,14 @@ auto step(Call& call) {
     Group group(call, grads, buffers, grad, buffer);
     constexpr int64_t kMaskable = 3;  // sgd, adamw, lion
     if (group.masked && algorithm >= kMaskable) refuse(Code::argument, "this rule takes no masks");
-    made.step = kAlgorithms[algorithm](call, group);
+    Step rule = kAlgorithms[algorithm](call, group);
+    made.step = std::move(rule.run);
+    made.scratch_bytes = std::move(rule.scratch_bytes);
     made.gradients = std::move(group.gradients);
     groups.push_back(std::move(made));
   }
-  return [groups, max_norm, norm](Context& context) {
-    return optimizer_step(context, groups, max_norm, *norm);
+  return [groups, max_norm, norm, recorder](Context& context) {
+    return optimizer_step(context, groups, max_norm, *norm, recorder.get());
   };
 }
 

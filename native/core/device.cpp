@@ -35,7 +35,7 @@ KernelTable complete(const KernelTable& plugin) {
     };
     const bool may_be_empty = within(table.probe) || within(table.gemm.mixed) || within(table.conv.direct) ||
                               within(table.conv.direct_weight) || within(table.norm.unit) ||
-                              within(table.optim.decayed_updates);
+                              within(table.optim.decayed_updates) || within(table.optim.decide);
     if (kernel == nullptr && !may_be_empty) kernel = Refusal<Kernel>::call;
   });
   return table;
@@ -93,6 +93,12 @@ Status Device::synchronize() {
   return outcome(api_.synchronize(handle_, &reason), reason);
 }
 
+Status Device::clock(int point, double& milliseconds) {
+  PluginText reason;
+  api_.enter(handle_);
+  return outcome(api_.clock(handle_, point, &milliseconds, &reason), reason);
+}
+
 std::unique_ptr<Workspace> Device::borrow() {
   const std::lock_guard guard(mutex_);
   if (!idle_.empty()) {
@@ -100,11 +106,12 @@ std::unique_ptr<Workspace> Device::borrow() {
     idle_.pop_back();
     return workspace;
   }
-  const MemorySource source = {
-      [](void* memory, size_t bytes) { return static_cast<DeviceMemory*>(memory)->allocate(bytes); },
-      [](void* memory, void* pointer) { static_cast<DeviceMemory*>(memory)->release(pointer); },
-      &memory_};
-  return std::make_unique<Workspace>(source);
+  return std::make_unique<Workspace>(scratch_source());
+}
+
+MemorySource Device::scratch_source() {
+  return {[](void* memory, size_t bytes) { return static_cast<DeviceMemory*>(memory)->allocate(bytes); },
+          [](void* memory, void* pointer) { static_cast<DeviceMemory*>(memory)->release(pointer); }, &memory_};
 }
 
 Device::Lease::Lease(Device& device, const std::atomic<bool>* abort)

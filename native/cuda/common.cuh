@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "cuda/recorder.cuh"
 #include "palimpsest/context.h"
 #include "palimpsest/dtype.h"
 #include "palimpsest/kernels.h"
@@ -29,6 +30,8 @@ struct DeviceState {
   void* encode_tiled = nullptr;  // the driver's cuTensorMapEncodeTiled, where it has it
   int* flag = nullptr;  // one int of device memory for kernels that answer yes or no
   std::string failure;  // of a kernel that answers nothing: told at the next copy or wait
+  cudaEvent_t clock[2] = {};
+  Recording* recording = nullptr;  // where this is a recorder's: `stream` is then what is recorded
 };
 
 inline DeviceState& state(const Context& context) {
@@ -40,11 +43,37 @@ inline Status to_status(cudaError_t error, const char* what) {
   return {Code::device, std::string(what) + ": " + cudaGetErrorString(error)};
 }
 
+// True where what is asked for is only compared with what was recorded.
+template <typename... Parts>
+bool compared(const Context& context, const Parts&... parts) {
+  Recording* recording = state(context).recording;
+  if (recording == nullptr || recording->pass == RecorderPass::start) return false;
+  (recording->note(parts), ...);
+  return recording->pass == RecorderPass::compare;
+}
+
+// An argument of a kernel that may be another at each replay of a recording.
+template <typename T>
+Held<T> hold(const Context& context, const T& value) {
+  Recording* recording = state(context).recording;
+  Held<T> held{};
+  if (recording != nullptr) held.at = static_cast<const T*>(recording->place(&value, sizeof(T)));
+  if (held.at == nullptr) held.value = value;
+  return held;
+}
+// The same for a list, which lies in the device's memory in any case.
+template <typename T>
+Status hold_list(Context& context, const T* list, int64_t count, const T*& at);
+
 // Starts kernel(args…) on the context's stream.
 template <typename... Parameters, typename... Arguments>
 Status launch(const Context& context, void (*kernel)(Parameters...), dim3 grid, dim3 block,
               size_t shared, Arguments&&... arguments) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return {};
+  if (compared(context, kernel, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared,
+               static_cast<const Parameters&>(arguments)...)) {
+    return {};
+  }
   if (shared > 48 * 1024) {
     PALIMPSEST_TRY(to_status(
         cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
@@ -78,7 +107,20 @@ inline Status no_memory() { return {Code::device, "out of memory on the device"}
 
 // Zeros, on the context's stream.
 inline Status clear(const Context& context, void* data, size_t bytes) {
+  if (compared(context, data, bytes)) return {};
   return to_status(cudaMemsetAsync(data, 0, bytes, state(context).stream), "memory could not be cleared");
+}
+
+template <typename T>
+Status hold_list(Context& context, const T* list, int64_t count, const T*& at) {
+  const size_t bytes = static_cast<size_t>(count) * sizeof(T);
+  Recording* recording = state(context).recording;
+  at = recording == nullptr ? nullptr : static_cast<const T*>(recording->place(list, bytes));
+  if (at != nullptr || (recording != nullptr && recording->pass != RecorderPass::start)) return {};
+  T* const copy = scratch<T>(context, count);
+  if (copy == nullptr) return no_memory();
+  at = copy;
+  return context.write_bytes(copy, list, bytes);
 }
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

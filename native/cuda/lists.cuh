@@ -19,6 +19,19 @@ struct List {
   Tensor tensors[kMost];
 };
 
+// A list with a kernel's numbers: what changes from step to step. Kernels copy what they use of it to registers.
+template <typename Tensor, typename Factors>
+struct Listed {
+  List<Tensor> list;
+  Factors factors;
+};
+struct NoFactors {};
+
+// The factor of gradients; NaN: nothing may be changed.
+__device__ inline double value_of(const GradScale& scale) { return scale.at != nullptr ? *scale.at : scale.value; }
+// Whether `at` (GradScale::at) forbids it.
+__device__ inline bool forbidden(const double* at) { return at != nullptr && *at != *at; }
+
 // The tensor that a piece belongs to: the last one whose first piece is not after it.
 template <typename Tensor>
 __host__ __device__ inline int tensor_of(const List<Tensor>& list, int64_t piece) {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cuda/common.cuh"
+#include "cuda/recorder.h"
 #include "palimpsest/plugin.h"
 
 namespace palimpsest::cuda {
@@ -86,6 +87,9 @@ void close(void* device) {
   DeviceState* s = &of(device);
   cudaSetDevice(s->index);
   if (s->flag != nullptr) cudaFree(s->flag);
+  for (cudaEvent_t event : s->clock) {
+    if (event != nullptr) cudaEventDestroy(event);
+  }
   if (s->stream != nullptr) cudaStreamDestroy(s->stream);
   delete s;
 }
@@ -145,6 +149,22 @@ bool move(void* device, void* to, const void* from, size_t bytes, PluginText* re
   return kKind != cudaMemcpyDeviceToHost || good(cudaStreamSynchronize(stream), reason);
 }
 
+bool clock(void* device, int point, double* milliseconds, PluginText* reason) {
+  DeviceState& s = of(device);
+  *milliseconds = 0;
+  cudaEvent_t& event = s.clock[point == 0 ? 0 : 1];
+  if (event == nullptr && !good(cudaEventCreateWithFlags(&event, cudaEventDefault), reason)) return false;
+  if (!good(cudaEventRecord(event, s.stream), reason)) return false;
+  if (point == 0) return true;
+  float elapsed = 0;
+  if (!good(cudaEventSynchronize(event), reason) ||
+      !good(cudaEventElapsedTime(&elapsed, s.clock[0], s.clock[1]), reason)) {
+    return false;
+  }
+  *milliseconds = elapsed;
+  return whole(device, reason);
+}
+
 bool synchronize(void* device, PluginText* reason) {
   return whole(device, reason) && good(cudaStreamSynchronize(of(device).stream), reason);
 }
@@ -172,6 +192,8 @@ extern "C" __attribute__((visibility("default"))) const palimpsest::PluginApi* p
       move<cudaMemcpyDeviceToHost>,
       move<cudaMemcpyDeviceToDevice>,
       synchronize,
+      clock,
+      &recorder_api(),
   };
   return &api;
 }

@@ -131,7 +131,7 @@ Status step_matrix(Context& context, const DionArgs& args, const DionParameter& 
   const Matrix other = (tall ? r : p).transposed();
   PALIMPSEST_TRY(product(context, left, other, m, args.momentum - 1, &m, 1));
   const MomentumTensor keep{n, sum, one.momentum, nullptr, one.step};
-  context.kernels.optim.momentum(context, {args.state, 0, 1, 1, false}, &keep, 1);
+  context.kernels.optim.momentum(context, {args.state, 0, 1, {}, false}, &keep, 1);
   normalise_columns(right, one.q, width, one.rank, args.eps);
   const Matrix parameter = row_major(one.p, one.rows, one.cols);
   return product(context, left, other, parameter, -one.scale, &parameter, 1 - args.decay);

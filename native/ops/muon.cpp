@@ -23,7 +23,8 @@ Status neuron_factors(Context& context, const MuonArgs& args, const MuonParamete
   const int64_t neurons = args.columns ? p.cols : p.rows;
   const int64_t inputs = args.columns ? p.rows : p.cols;
   return context.kernels.optim.neuron_factors(
-      context, {neurons, inputs, squares, second_moment, squares, args.beta2, args.row_eps, p.norm});
+      context, {neurons, inputs, squares, second_moment, squares, args.beta2, args.row_eps, p.norm,
+                args.grad_scale.at});
 }
 
 // The squares of the neurons of `matrices` stacked matrices.
@@ -79,8 +80,8 @@ Status step_group(Context& context, const MuonArgs& args, const MuonParameter* c
     const MuonParameter& p = *members[i];
     for (int64_t b = 0; b < p.batch; ++b) {
       const float* o = u + i * each + b * matrix;
-      DecayedUpdateArgs update{p.rows,  p.cols,  p.p + b * matrix, o,           nullptr,
-                               nullptr, p.scale, args.decay,       args.cautious};
+      DecayedUpdateArgs update{p.rows,  p.cols,  p.p + b * matrix, o,             nullptr,
+                               nullptr, p.scale, args.decay,       args.cautious, args.grad_scale.at};
       if (normalised) {
         float* own = factors + (i * p.batch + b) * neurons;
         PALIMPSEST_TRY(neuron_factors(context, args, p, p.second_moment + b * neurons, own));
@@ -129,20 +130,23 @@ std::vector<MuonParameter> split_rows(const MuonParameter& fused, const std::vec
   return blocks;
 }
 
-Status muon_step(Context& context, const MuonArgs& args) {
+namespace {
+
+// Parameters `first` … of `order` that are stepped together.
+struct Batch {
+  size_t first;
+  int64_t count;
+};
+
+std::vector<Batch> batches_of(const MuonArgs& args, std::vector<const MuonParameter*>& order) {
   const auto shape = [](const MuonParameter* p) { return std::tuple(p->batch, p->rows, p->cols); };
-  std::vector<const MuonParameter*> order;
   order.reserve(args.parameters.size());
   for (const MuonParameter& p : args.parameters) {
     if (p.batch * p.rows * p.cols > 0) order.push_back(&p);
   }
   std::stable_sort(order.begin(), order.end(),
                    [&](auto* a, auto* b) { return shape(a) < shape(b); });
-  struct Group {
-    size_t first;
-    int64_t count;
-  };
-  std::vector<Group> groups;
+  std::vector<Batch> batches;
   for (size_t first = 0; first < order.size();) {
     const MuonParameter& p = *order[first];
     const int64_t each = p.batch * p.rows * p.cols;
@@ -151,14 +155,29 @@ Status muon_step(Context& context, const MuonArgs& args) {
            static_cast<int64_t>(last - first + 1) * each <= kBatchElements) {
       ++last;
     }
-    groups.push_back({first, static_cast<int64_t>(last - first)});
+    batches.push_back({first, static_cast<int64_t>(last - first)});
     first = last;
   }
-  // A device runs out of memory before anything is changed, or not at all.
+  return batches;
+}
+
+}  // namespace
+
+size_t muon_bytes(const Context& context, const MuonArgs& args) {
+  std::vector<const MuonParameter*> order;
   size_t most = 0;
-  for (const auto& [first, count] : groups) most = std::max(most, group_bytes(context, args, *order[first], count));
-  if (context.access != nullptr) context.workspace.reserve(most);
-  for (const auto& [first, count] : groups) {
+  for (const auto& [first, count] : batches_of(args, order)) {
+    most = std::max(most, group_bytes(context, args, *order[first], count));
+  }
+  return most;
+}
+
+Status muon_step(Context& context, const MuonArgs& args) {
+  std::vector<const MuonParameter*> order;
+  const std::vector<Batch> batches = batches_of(args, order);
+  // A device runs out of memory before anything is changed, or not at all.
+  if (context.access != nullptr) context.workspace.reserve(muon_bytes(context, args));
+  for (const auto& [first, count] : batches) {
     PALIMPSEST_TRY(step_group(context, args, order.data() + first, count));
   }
   return {};

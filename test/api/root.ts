@@ -449,7 +449,7 @@ export const root: Table = {
   // Engine.
   setThreads: row(p.setThreads, { n: int(p.threads(), { low: 1 }) }),
   ...Object.fromEntries(
-    (['deviceMemory', 'emptyCache', 'synchronize'] as const).map((name) => {
+    (['deviceMemory', 'elapsed', 'emptyCache', 'synchronize'] as const).map((name) => {
       const device = value(() => 'cuda', {
         'an unknown device': 'abacus',
         'a number': 7,

@@ -1,5 +1,7 @@
 /** A step that a device has no memory for changes nothing. */
 
+import { isDeepStrictEqual } from 'node:util'
+
 import { test } from 'tap'
 import * as p from '../../lib/index.js'
 import { topK } from '../../lib/masks/index.js'
@@ -55,6 +57,79 @@ for (const { id, skip } of acceleratorsUnderTest()) {
       t.ok(seen.length >= shapes.length, `${name}: which was looked at`)
       t.doesNotThrow(() => optimizer.step(grads), `${name}: with memory it goes on`)
       for (const x of [...params, ...grads]) x.dispose()
+    }
+  })
+}
+
+/** State buffers as bytes; what a first attempt made and never used is zeros. */
+const statesOf = (optimizer: { stateDict(): optim.OptimizerState }) =>
+  optimizer
+    .stateDict()
+    .state.map((entry) =>
+      Object.fromEntries(
+        Object.entries(entry).filter(
+          ([, x]) => typeof x === 'number' || x.some((v: number) => v !== 0),
+        ),
+      ),
+    )
+
+for (const { id, skip } of acceleratorsUnderTest()) {
+  test(`steps with too little memory on ${id}, at every limit`, {
+    skip: skip ?? false,
+  }, async (t) => {
+    const g = new p.Generator(23)
+    const shapes: [number, number][] = [
+      [40, 24],
+      [130, 12],
+      [24, 70],
+    ]
+    const make = (kind: 'muon' | 'normuon', graph: 'auto' | false) => {
+      const params = shapes.map((shape) => p.randn(shape, { generator: g }).to(id))
+      const grads = shapes.map((shape) => p.randn(shape, { generator: g }).to(id))
+      // AdamW comes first: it must not have moved when there is no room for the matrices.
+      const groups = [
+        { algorithm: 'adamw' as const, params: params.slice(2) },
+        { params: params.slice(0, 2) },
+      ]
+      const Kind = kind === 'muon' ? optim.Muon : optim.NorMuon
+      return { params, grads, optimizer: new Kind(groups, { lr: 0.1, graph }) }
+    }
+    for (const kind of ['muon', 'normuon'] as const) {
+      for (const graph of ['auto', false] as const) {
+        const name = `${kind}, graph ${graph}`
+        const { params, grads, optimizer } = make(kind, graph)
+        const order = [grads[2], grads[0], grads[1]] as p.Tensor[]
+        let refused = 0
+        let steps = 0
+        for (let room = 0; steps < 4 && room < 1 << 26; ) {
+          p.emptyCache(id)
+          p.deviceMemory(id, p.deviceMemory(id).inUse + room)
+          const before = [bytesOf(params).toString('hex'), statesOf(optimizer)]
+          try {
+            optimizer.step(order)
+            steps++
+          } catch (error) {
+            refused++
+            room = Math.max(4096, 2 * room)
+            t.ok(error instanceof p.DeviceError, `${name}: ${error}`)
+            p.deviceMemory(id, Infinity)
+            const after = [bytesOf(params).toString('hex'), statesOf(optimizer)]
+            t.ok(isDeepStrictEqual(after, before), `${name}: all is as it was`)
+          } finally {
+            p.deviceMemory(id, Infinity)
+          }
+        }
+        t.ok(refused > 0, `${name}: ${refused} steps had no memory`)
+        t.equal(steps, 4, `${name}: and then had`)
+        // Those steps are worth as much as steps that never lacked any.
+        const plain = optimizer.stateDict()
+        t.same(
+          plain.state.map(({ step }) => step),
+          [4, 4, 4],
+          name,
+        )
+        for (const x of [...params, ...grads]) x.dispose()
+      }
     }
   })
 }

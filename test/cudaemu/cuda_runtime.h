@@ -10,7 +10,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #define PALIMPSEST_CUDA_EMULATED 1
 #define __host__
@@ -132,7 +135,13 @@ inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
 
 // ---- runtime ---------------------------------------------------------------------------------------
 
-enum cudaError_t { cudaSuccess, cudaErrorInsufficientDriver, cudaErrorNoDevice, cudaErrorMemoryAllocation };
+enum cudaError_t {
+  cudaSuccess,
+  cudaErrorInsufficientDriver,
+  cudaErrorNoDevice,
+  cudaErrorMemoryAllocation,
+  cudaErrorStreamCaptureInvalidated
+};
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaDeviceAttr {
   cudaDevAttrComputeCapabilityMajor,
@@ -141,7 +150,32 @@ enum cudaDeviceAttr {
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 enum cudaDriverEntryPointQueryResult { cudaDriverEntryPointSuccess, cudaDriverEntryPointSymbolNotFound };
-using cudaStream_t = void*;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeRelaxed };
+
+namespace cudaemu {
+struct Graph {
+  std::vector<std::function<void()>> nodes;
+};
+// Work goes to the graph that it is recorded in, where it is, and is else done at once.
+struct Stream {
+  std::unique_ptr<Graph> recorded;
+};
+template <typename Work>
+void submit(Stream* stream, Work&& work) {
+  if (stream != nullptr && stream->recorded) {
+    stream->recorded->nodes.push_back(std::forward<Work>(work));
+  } else {
+    work();
+  }
+}
+double milliseconds();
+}  // namespace cudaemu
+
+using cudaStream_t = cudaemu::Stream*;
+using cudaEvent_t = double*;  // when it was recorded
+using cudaGraph_t = cudaemu::Graph*;
+using cudaGraphExec_t = cudaemu::Graph*;
+struct cudaGraphExecUpdateResultInfo {};
 struct cudaDeviceProp {
   char name[256];
   int major, minor;
@@ -153,6 +187,8 @@ struct cudaLaunchConfig_t {
   cudaStream_t stream;
 };
 constexpr unsigned cudaStreamNonBlocking = 1;
+constexpr unsigned cudaEventDefault = 0, cudaEventDisableTiming = 2, cudaEventRecordExternal = 1;
+constexpr unsigned cudaHostAllocDefault = 0, cudaHostAllocMapped = 2;
 constexpr unsigned long long cudaEnableDefault = 0;
 
 namespace cudaemu {
@@ -189,20 +225,80 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   return cudaSuccess;
 }
 inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
-inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t*, unsigned) { return cudaSuccess; }
-inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new cudaemu::Stream;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
+  *p = std::malloc(bytes);
+  return *p == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+inline cudaError_t cudaFreeHost(void* p) {
+  std::free(p);
+  return cudaSuccess;
+}
 inline cudaError_t cudaMalloc(void** p, size_t bytes) { return cudaemu::allocate(p, bytes); }
 inline cudaError_t cudaFree(void* p) {
   cudaemu::release(p);
   return cudaSuccess;
 }
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  std::memmove(to, from, bytes);
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  cudaemu::submit(stream, [=] { std::memmove(to, from, bytes); });
   return cudaSuccess;
 }
-inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  std::memset(to, value, bytes);
+inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  cudaemu::submit(stream, [=] { std::memset(to, value, bytes); });
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new double(0);
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned) {
+  cudaemu::submit(stream, [=] { *event = cudaemu::milliseconds(); });
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  return cudaEventRecordWithFlags(event, stream, 0);
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t from, cudaEvent_t to) {
+  *ms = static_cast<float>(*to - *from);
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  stream->recorded = std::make_unique<cudaemu::Graph>();
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = stream->recorded.release();
+  return *graph == nullptr ? cudaErrorStreamCaptureInvalidated : cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t* made, cudaGraph_t graph, unsigned long long) {
+  *made = new cudaemu::Graph(*graph);
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecUpdate(cudaGraphExec_t made, cudaGraph_t graph, cudaGraphExecUpdateResultInfo*) {
+  if (made->nodes.size() != graph->nodes.size()) return cudaErrorStreamCaptureInvalidated;
+  made->nodes = graph->nodes;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t made) { return cudaGraphDestroy(made); }
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t made, cudaStream_t) {
+  for (const auto& node : made->nodes) node();
   return cudaSuccess;
 }
 inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }
@@ -215,8 +311,10 @@ inline cudaError_t cudaGetDriverEntryPointByVersion(const char*, void** f, unsig
 template <typename... P, typename... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...), A&&... arguments) {
   std::tuple<std::remove_const_t<P>...> copies(std::forward<A>(arguments)...);
-  cudaemu::run(config->gridDim, config->blockDim, config->dynamicSmemBytes, [&] {
-    std::apply([&](auto&... values) { kernel(values...); }, copies);
+  cudaemu::submit(config->stream, [copies, config = *config, kernel]() mutable {
+    cudaemu::run(config.gridDim, config.blockDim, config.dynamicSmemBytes, [&] {
+      std::apply([&](auto&... values) { kernel(values...); }, copies);
+    });
   });
   return cudaSuccess;
 }

@@ -4,6 +4,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -176,6 +177,10 @@ int capability() {
     return text == nullptr ? 90 : std::atoi(text);
   }();
   return value;
+}
+
+double milliseconds() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 void* encode_tiled() { return reinterpret_cast<void*>(encode); }

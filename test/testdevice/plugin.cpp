@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -132,6 +133,14 @@ void* open(int index, PluginText* reason) {
   return nullptr;
 }
 
+bool clock(void*, int point, double* milliseconds, PluginText*) {
+  static auto start = std::chrono::steady_clock::now();
+  const auto now = std::chrono::steady_clock::now();
+  *milliseconds = point == 0 ? 0 : std::chrono::duration<double, std::milli>(now - start).count();
+  if (point == 0) start = now;
+  return true;
+}
+
 bool move(void*, void* to, const void* from, size_t bytes, PluginText*) {
   const Opened opened;
   std::memcpy(to, from, bytes);
@@ -160,6 +169,7 @@ extern "C" __attribute__((visibility("default"))) const palimpsest::PluginApi* p
       move,
       move,
       [](void*, PluginText*) { return true; },
+      clock,
   };
   return &api;
 }

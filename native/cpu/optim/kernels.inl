@@ -97,7 +97,7 @@ void sgd_piece(const SgdArgs& a, const SgdTensor& t, uint32_t seed, int64_t begi
   const auto fresh = static_cast<float>(begins ? 1 : 1 - a.dampening);
   const auto kept = static_cast<float>(begins ? 0 : a.momentum);
   const auto decay = static_cast<float>(a.weight_decay);
-  const auto sign = static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale);
+  const auto sign = static_cast<float>(a.maximize ? -a.grad_scale.value : a.grad_scale.value);
   float* p = t.p + begin;
   const float* grad = t.g + begin;
   auto* buffer = static_cast<State*>(t.buffer);
@@ -143,7 +143,7 @@ void adamw_piece(const AdamWArgs& a, const AdamWTensor& t, uint32_t seed, int64_
   const auto fresh2 = static_cast<float>(1 - a.beta2);
   const auto keep = static_cast<float>(a.decoupled ? 1 - a.lr * a.weight_decay : 1);
   const auto l2 = static_cast<float>(a.decoupled ? 0 : a.weight_decay);
-  const auto sign = static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale);
+  const auto sign = static_cast<float>(a.maximize ? -a.grad_scale.value : a.grad_scale.value);
   const auto step_size = static_cast<float>(a.lr / correction1);
   const auto inverse_root = static_cast<float>(1 / __builtin_sqrt(correction2));
   const auto eps = static_cast<float>(a.eps);
@@ -189,7 +189,7 @@ void lion_piece(const LionArgs& a, const LionTensor& t, uint32_t seed, int64_t b
   const auto fresh1 = static_cast<float>(1 - a.beta1);
   const auto fresh2 = static_cast<float>(1 - a.beta2);
   const auto keep = static_cast<float>(1 - a.lr * a.weight_decay);
-  const auto scale = static_cast<float>(a.grad_scale);
+  const auto scale = static_cast<float>(a.grad_scale.value);
   float* p = t.p + begin;
   const float* grad = t.g + begin;
   auto* m = static_cast<State*>(t.m) + begin;
@@ -218,7 +218,7 @@ void momentum_piece(const MomentumArgs& a, const MomentumTensor& t, uint32_t see
   const auto count = static_cast<int32_t>(end - begin);
   seed += static_cast<uint32_t>(begin) * 0x9E3779B1u;
   const auto beta = static_cast<float>(a.beta);
-  const auto fresh = static_cast<float>(a.alpha * a.grad_scale);
+  const auto fresh = static_cast<float>(a.alpha * a.grad_scale.value);
   const float cg = a.nesterov ? fresh : 0.0f;
   const float cm = a.nesterov ? beta : 1.0f;
   const float* g = t.g + begin;

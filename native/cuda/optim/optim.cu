@@ -112,7 +112,8 @@ __device__ inline void over_piece(const Masked& masked, int64_t n, int64_t begin
 // ---- masks in lists --------------------------------------------------------------------------------
 
 template <typename Tensor>
-__global__ void __launch_bounds__(kListThreads) masked_counts(const List<Tensor> list, int64_t* starts) {
+__global__ void __launch_bounds__(kListThreads) masked_counts(const __grid_constant__ Held<List<Tensor>> held, int64_t* starts) {
+  const List<Tensor>& list = held.get();
   const int t = tensor_of(list, blockIdx.x);
   const Tensor& x = list.tensors[t];
   if (x.mask == nullptr) return;
@@ -123,7 +124,8 @@ __global__ void __launch_bounds__(kListThreads) masked_counts(const List<Tensor>
 
 // A block a tensor.
 template <typename Tensor>
-__global__ void __launch_bounds__(kListThreads) masked_starts(const List<Tensor> list, int64_t* starts) {
+__global__ void __launch_bounds__(kListThreads) masked_starts(const __grid_constant__ Held<List<Tensor>> held, int64_t* starts) {
+  const List<Tensor>& list = held.get();
   const int64_t first = list.first[blockIdx.x];
   if (list.tensors[blockIdx.x].mask == nullptr) return;
   (void)exclusive_sum<kListThreads>(starts + first, list.first[blockIdx.x + 1] - first);
@@ -138,20 +140,21 @@ Status find_starts(Context& context, const List<Tensor>& list, int64_t pieces, i
   if (!any) return {};
   starts = scratch<int64_t>(context, pieces);
   if (starts == nullptr) return no_memory();
-  PALIMPSEST_TRY(launch(context, masked_counts<Tensor>, static_cast<unsigned>(pieces), kListThreads, 0, list, starts));
-  return launch(context, masked_starts<Tensor>, static_cast<unsigned>(list.count), kListThreads, 0, list, starts);
+  const Held<List<Tensor>> held = hold(context, list);
+  PALIMPSEST_TRY(launch(context, masked_counts<Tensor>, static_cast<unsigned>(pieces), kListThreads, 0, held, starts));
+  return launch(context, masked_starts<Tensor>, static_cast<unsigned>(list.count), kListThreads, 0, held, starts);
 }
 
 // kernel(list, factors, starts) over lists of tensors that may have masks.
 template <typename Tensor, typename Factors>
 void step_lists(Context& context, const Tensor* tensors, int64_t count, const Factors& factors,
-                void (*kernel)(const List<Tensor>, const Factors, const int64_t*)) {
+                void (*kernel)(const Held<Listed<Tensor, Factors>>, const int64_t*)) {
   keep(context, each_list(tensors, count, [&](const List<Tensor>& list, int64_t pieces) -> Status {
     const Workspace::Scope scope(context.workspace);
     int64_t* starts = nullptr;
     PALIMPSEST_TRY(find_starts(context, list, pieces, starts));
-    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, factors,
-                  static_cast<const int64_t*>(starts));
+    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0,
+                  hold(context, Listed<Tensor, Factors>{list, factors}), static_cast<const int64_t*>(starts));
   }));
 }
 
@@ -163,19 +166,25 @@ __device__ inline Masked masked_of(const Tensor& x, const int64_t* starts) {
 // ---- SGD -------------------------------------------------------------------------------------------
 
 struct SgdFactors {
-  float lr, momentum, dampening, decay, sign;
-  bool nesterov;
+  float lr, momentum, dampening, decay;
+  GradScale scale;
+  bool nesterov, maximize;
 };
 
 template <typename State>
 __global__ void __launch_bounds__(kListThreads)
-    sgd_kernel(const List<SgdTensor> list, const SgdFactors f, const int64_t* starts) {
+    sgd_kernel(const __grid_constant__ Held<Listed<SgdTensor, SgdFactors>> held, const int64_t* starts) {
+  const List<SgdTensor>& list = held.get().list;
+  const SgdFactors f = held.get().factors;
+  const double scale = value_of(f.scale);
+  if (scale != scale) return;
   const int t = tensor_of(list, blockIdx.x);
-  const SgdTensor& x = list.tensors[t];
+  const SgdTensor x = list.tensors[t];
   const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
+  const auto sign = static_cast<float>(f.maximize ? -scale : scale);
   if (x.buffer == nullptr) {
     over_piece<float, 0>(masked_of(x, starts), x.n, begin, x.p, x.g, nullptr, 0, [&](Element<0>& e) {
-      e.p = e.p - f.lr * (f.sign * e.g + f.decay * e.p);
+      e.p = e.p - f.lr * (sign * e.g + f.decay * e.p);
     });
     return;
   }
@@ -186,7 +195,7 @@ __global__ void __launch_bounds__(kListThreads)
   const float cb = f.nesterov ? f.momentum : 1.0f;
   void* const states[] = {x.buffer};
   over_piece<State, 1>(masked_of(x, starts), x.n, begin, x.p, x.g, states, seed_of(x.step, list.base + t), [&](Element<1>& e) {
-    const float g = f.sign * e.g + f.decay * e.p;
+    const float g = sign * e.g + f.decay * e.p;
     // At the first step the buffer may hold anything: 0·NaN would stay.
     const float b = (first ? 0.0f : kept * e.state[0]) + fresh * g;
     e.state[0] = b;
@@ -197,7 +206,7 @@ __global__ void __launch_bounds__(kListThreads)
 void sgd(Context& context, const SgdArgs& a, const SgdTensor* tensors, int64_t count) {
   const SgdFactors f{static_cast<float>(a.lr), static_cast<float>(a.momentum),
                      static_cast<float>(1 - a.dampening), static_cast<float>(a.weight_decay),
-                     static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale), a.nesterov};
+                     a.grad_scale, a.nesterov, a.maximize};
   step_lists(context, tensors, count, f, a.state == DType::bf16 ? sgd_kernel<BFloat16> : sgd_kernel<float>);
 }
 
@@ -205,15 +214,22 @@ void sgd(Context& context, const SgdArgs& a, const SgdTensor* tensors, int64_t c
 
 struct AdamWFactors {
   double lr, beta1, beta2;
-  float keep, l2, sign, eps;
+  float keep, l2, eps;
+  bool maximize;
+  GradScale scale;
 };
 
 template <typename State>
 __global__ void __launch_bounds__(kListThreads)
-    adamw_kernel(const List<AdamWTensor> list, const AdamWFactors f, const int64_t* starts) {
+    adamw_kernel(const __grid_constant__ Held<Listed<AdamWTensor, AdamWFactors>> held, const int64_t* starts) {
+  const List<AdamWTensor>& list = held.get().list;
+  const AdamWFactors f = held.get().factors;
+  const double scale = value_of(f.scale);
+  if (scale != scale) return;
   const int t = tensor_of(list, blockIdx.x);
-  const AdamWTensor& x = list.tensors[t];
+  const AdamWTensor x = list.tensors[t];
   const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
+  const auto sign = static_cast<float>(f.maximize ? -scale : scale);
   // Bias corrections: one thread's worth of float64 a block.
   __shared__ float corrections[2];
   if (threadIdx.x == 0) {
@@ -232,7 +248,7 @@ __global__ void __launch_bounds__(kListThreads)
   if (x.v_max == nullptr) {
     void* const states[] = {x.m, x.v};
     over_piece<State, 2>(masked_of(x, starts), x.n, begin, x.p, x.g, states, seed, [&](Element<2>& e) {
-      const float g = f.sign * e.g + f.l2 * e.p;
+      const float g = sign * e.g + f.l2 * e.p;
       e.state[0] = beta1 * e.state[0] + fresh1 * g;
       e.state[1] = beta2 * e.state[1] + fresh2 * (g * g);
       e.p = f.keep * e.p - step_size * (e.state[0] / (sqrtf(e.state[1]) * inverse_root + f.eps));
@@ -240,7 +256,7 @@ __global__ void __launch_bounds__(kListThreads)
   } else {
     void* const states[] = {x.m, x.v, x.v_max};
     over_piece<State, 3>(masked_of(x, starts), x.n, begin, x.p, x.g, states, seed, [&](Element<3>& e) {
-      const float g = f.sign * e.g + f.l2 * e.p;
+      const float g = sign * e.g + f.l2 * e.p;
       e.state[0] = beta1 * e.state[0] + fresh1 * g;
       e.state[1] = beta2 * e.state[1] + fresh2 * (g * g);
       e.state[2] = e.state[2] > e.state[1] ? e.state[2] : e.state[1];
@@ -255,26 +271,33 @@ void adamw(Context& context, const AdamWArgs& a, const AdamWTensor* tensors, int
                        a.beta2,
                        static_cast<float>(a.decoupled ? 1 - a.lr * a.weight_decay : 1),
                        static_cast<float>(a.decoupled ? 0 : a.weight_decay),
-                       static_cast<float>(a.maximize ? -a.grad_scale : a.grad_scale),
-                       static_cast<float>(a.eps)};
+                       static_cast<float>(a.eps),
+                       a.maximize,
+                       a.grad_scale};
   step_lists(context, tensors, count, f, a.state == DType::bf16 ? adamw_kernel<BFloat16> : adamw_kernel<float>);
 }
 
 // ---- Lion ------------------------------------------------------------------------------------------
 
 struct LionFactors {
-  float lr, beta1, beta2, fresh1, fresh2, keep, scale;
+  float lr, beta1, beta2, fresh1, fresh2, keep;
+  GradScale scale;
 };
 
 template <typename State>
 __global__ void __launch_bounds__(kListThreads)
-    lion_kernel(const List<LionTensor> list, const LionFactors f, const int64_t* starts) {
+    lion_kernel(const __grid_constant__ Held<Listed<LionTensor, LionFactors>> held, const int64_t* starts) {
+  const List<LionTensor>& list = held.get().list;
+  const LionFactors f = held.get().factors;
+  const double scale = value_of(f.scale);
+  if (scale != scale) return;
   const int t = tensor_of(list, blockIdx.x);
-  const LionTensor& x = list.tensors[t];
+  const LionTensor x = list.tensors[t];
   const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
+  const auto of_gradient = static_cast<float>(scale);
   void* const states[] = {x.m};
   over_piece<State, 1>(masked_of(x, starts), x.n, begin, x.p, x.g, states, seed_of(x.step, list.base + t), [&](Element<1>& e) {
-    const float g = f.scale * e.g;
+    const float g = of_gradient * e.g;
     const float old = e.state[0];
     const float u = f.beta1 * old + f.fresh1 * g;
     const float direction = u > 0.0f ? 1.0f : (u < 0.0f ? -1.0f : 0.0f);
@@ -287,21 +310,31 @@ void lion(Context& context, const LionArgs& a, const LionTensor* tensors, int64_
   const LionFactors f{static_cast<float>(a.lr),        static_cast<float>(a.beta1),
                       static_cast<float>(a.beta2),     static_cast<float>(1 - a.beta1),
                       static_cast<float>(1 - a.beta2), static_cast<float>(1 - a.lr * a.weight_decay),
-                      static_cast<float>(a.grad_scale)};
+                      a.grad_scale};
   step_lists(context, tensors, count, f, a.state == DType::bf16 ? lion_kernel<BFloat16> : lion_kernel<float>);
 }
 
 // ---- Muon ------------------------------------------------------------------------------------------
 
 struct MomentumFactors {
-  float beta, fresh, cg, cm;
+  float beta;
+  bool nesterov;
+  double alpha;
+  GradScale scale;
 };
 
 template <typename State>
 __global__ void __launch_bounds__(kListThreads)
-    momentum_kernel(const List<MomentumTensor> list, const MomentumFactors f) {
+    momentum_kernel(const __grid_constant__ Held<Listed<MomentumTensor, MomentumFactors>> held) {
+  const List<MomentumTensor>& list = held.get().list;
+  const MomentumFactors f = held.get().factors;
+  const double scale = value_of(f.scale);
+  if (scale != scale) return;
+  const auto fresh = static_cast<float>(f.alpha * scale);
+  const float cg = f.nesterov ? fresh : 0.0f;
+  const float cm = f.nesterov ? f.beta : 1.0f;
   const int t = tensor_of(list, blockIdx.x);
-  const MomentumTensor& x = list.tensors[t];
+  const MomentumTensor x = list.tensors[t];
   const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
   const int64_t end = begin + kPiece < x.n ? begin + kPiece : x.n;
   const uint32_t seed = seed_of(x.step, list.base + t);
@@ -309,30 +342,30 @@ __global__ void __launch_bounds__(kListThreads)
     // u takes p's place: written, not read.
     void* const states[] = {x.m};
     over_piece<State, 1>(Masked{nullptr, 0}, x.n, begin, x.u, x.g, states, seed, [&](Element<1>& e) {
-      const float m1 = f.beta * e.state[0] + f.fresh * e.g;
+      const float m1 = f.beta * e.state[0] + fresh * e.g;
       e.state[0] = m1;
-      e.p = f.cg * e.g + f.cm * m1;
+      e.p = cg * e.g + cm * m1;
     });
     return;
   }
   State* m = static_cast<State*>(x.m);
   for (int64_t i = begin + threadIdx.x; i < end; i += kListThreads) {
-    store_state(m + i, f.beta * load_state(m + i) + f.fresh * x.g[i], noise(i, seed) & 0xffffu);
+    store_state(m + i, f.beta * load_state(m + i) + fresh * x.g[i], noise(i, seed) & 0xffffu);
   }
 }
 
 void momentum(Context& context, const MomentumArgs& a, const MomentumTensor* tensors, int64_t count) {
-  const auto beta = static_cast<float>(a.beta);
-  const auto fresh = static_cast<float>(a.alpha * a.grad_scale);
-  const MomentumFactors f{beta, fresh, a.nesterov ? fresh : 0.0f, a.nesterov ? beta : 1.0f};
+  const MomentumFactors f{static_cast<float>(a.beta), a.nesterov, a.alpha, a.grad_scale};
   keep(context, each_list(tensors, count, [&](const List<MomentumTensor>& list, int64_t pieces) {
     const auto kernel = a.state == DType::bf16 ? momentum_kernel<BFloat16> : momentum_kernel<float>;
-    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, f);
+    return launch(context, kernel, static_cast<unsigned>(pieces), kListThreads, 0,
+                  hold(context, Listed<MomentumTensor, MomentumFactors>{list, f}));
   }));
 }
 
 // Entries from `first` on, `step` apart, below `end`.
 __device__ inline void update_range(const DecayedUpdateArgs& a, int64_t first, int64_t end, int64_t step) {
+  if (forbidden(a.go)) return;
   const auto decay = static_cast<float>(a.decay);
   const auto keep = static_cast<float>(1 - a.decay);
   for (int64_t i = first; i < end; i += step) {
@@ -345,14 +378,15 @@ __device__ inline void update_range(const DecayedUpdateArgs& a, int64_t first, i
   }
 }
 
-__global__ void __launch_bounds__(kListThreads) update_kernel(const DecayedUpdateArgs a) {
+__global__ void __launch_bounds__(kListThreads) update_kernel(const __grid_constant__ Held<DecayedUpdateArgs> held) {
+  const DecayedUpdateArgs a = held.get();
   update_range(a, global_thread(), a.rows * a.cols, all_threads());
 }
 
 void decayed_update(Context& context, const DecayedUpdateArgs& a) {
   const int64_t n = a.rows * a.cols;
   if (n == 0) return;
-  keep(context, launch(context, update_kernel, blocks_for(context, n, 4 * kListThreads), kListThreads, 0, a));
+  keep(context, launch(context, update_kernel, blocks_for(context, n, 4 * kListThreads), kListThreads, 0, hold(context, a)));
 }
 
 // Many matrices in one launch.
@@ -361,9 +395,10 @@ struct UpdateTensor {
   DecayedUpdateArgs args;
 };
 
-__global__ void __launch_bounds__(kListThreads) updates_kernel(const List<UpdateTensor> list) {
+__global__ void __launch_bounds__(kListThreads) updates_kernel(const __grid_constant__ Held<List<UpdateTensor>> held) {
+  const List<UpdateTensor>& list = held.get();
   const int t = tensor_of(list, blockIdx.x);
-  const UpdateTensor& x = list.tensors[t];
+  const UpdateTensor x = list.tensors[t];
   const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
   update_range(x.args, begin + threadIdx.x, begin + kPiece < x.n ? begin + kPiece : x.n, kListThreads);
 }
@@ -372,12 +407,14 @@ void decayed_updates(Context& context, const DecayedUpdateArgs* updates, int64_t
   std::vector<UpdateTensor> tensors;
   for (int64_t i = 0; i < count; ++i) tensors.push_back({updates[i].rows * updates[i].cols, updates[i]});
   keep(context, each_list(tensors.data(), count, [&](const List<UpdateTensor>& list, int64_t pieces) {
-    return launch(context, updates_kernel, static_cast<unsigned>(pieces), kListThreads, 0, list);
+    return launch(context, updates_kernel, static_cast<unsigned>(pieces), kListThreads, 0, hold(context, list));
   }));
 }
 
 // One block: neurons are thousands, not millions.
-__global__ void __launch_bounds__(kListThreads) factors_kernel(const NeuronFactorArgs a) {
+__global__ void __launch_bounds__(kListThreads) factors_kernel(const __grid_constant__ Held<NeuronFactorArgs> held) {
+  const NeuronFactorArgs a = held.get();
+  if (forbidden(a.go)) return;
   double before = 0;
   double after = 0;
   for (int64_t i = threadIdx.x; i < a.neurons; i += kListThreads) {
@@ -399,14 +436,15 @@ __global__ void __launch_bounds__(kListThreads) factors_kernel(const NeuronFacto
 }
 
 Status neuron_factors(Context& context, const NeuronFactorArgs& a) {
-  return launch(context, factors_kernel, 1, kListThreads, 0, a);
+  return launch(context, factors_kernel, 1, kListThreads, 0, hold(context, a));
 }
 
 // ---- gradients -------------------------------------------------------------------------------------
 
-__global__ void __launch_bounds__(kListThreads) squares_kernel(const List<GradientTensor> list, double* parts) {
+__global__ void __launch_bounds__(kListThreads) squares_kernel(const __grid_constant__ Held<List<GradientTensor>> held, double* parts) {
+  const List<GradientTensor>& list = held.get();
   const int t = tensor_of(list, blockIdx.x);
-  const GradientTensor& x = list.tensors[t];
+  const GradientTensor x = list.tensors[t];
   const int64_t begin = (blockIdx.x - list.first[t]) * kPiece;
   const int64_t end = begin + kPiece < x.n ? begin + kPiece : x.n;
   double sum = 0;
@@ -422,7 +460,8 @@ __global__ void __launch_bounds__(kListThreads) squares_kernel(const List<Gradie
 
 // A warp a tensor.
 __global__ void __launch_bounds__(kListThreads)
-    total_kernel(const List<GradientTensor> list, const double* parts, double* squares) {
+    total_kernel(const __grid_constant__ Held<List<GradientTensor>> held, const double* parts, double* squares) {
+  const List<GradientTensor>& list = held.get();
   const int lane = static_cast<int>(threadIdx.x % 32);
   for (int64_t t = global_thread() / 32; t < list.count; t += all_threads() / 32) {
     double sum = 0;
@@ -432,6 +471,20 @@ __global__ void __launch_bounds__(kListThreads)
   }
 }
 
+// totals[i] = Σg² of gradient i, on the device.
+Status start_sums(Context& context, const GradientTensor* tensors, int64_t count, double* totals) {
+  PALIMPSEST_TRY(clear(context, totals, static_cast<size_t>(count) * sizeof(double)));
+  return each_list(tensors, count, [&](const List<GradientTensor>& list, int64_t pieces) -> Status {
+    const Workspace::Scope inner(context.workspace);
+    double* parts = scratch<double>(context, pieces);
+    if (parts == nullptr) return no_memory();
+    const Held<List<GradientTensor>> held = hold(context, list);
+    PALIMPSEST_TRY(launch(context, squares_kernel, static_cast<unsigned>(pieces), kListThreads, 0, held, parts));
+    return launch(context, total_kernel, static_cast<unsigned>(ceil_div(list.count, kListThreads / 32)),
+                  kListThreads, 0, held, static_cast<const double*>(parts), totals);
+  });
+}
+
 void sum_of_squares(Context& context, const GradientTensor* tensors, int64_t count, double* squares) {
   for (int64_t i = 0; i < count; ++i) squares[i] = tensors[i].n == 0 ? 0 : NAN;  // until it is known
   if (count == 0) return;
@@ -439,19 +492,81 @@ void sum_of_squares(Context& context, const GradientTensor* tensors, int64_t cou
     const Workspace::Scope scope(context.workspace);
     double* totals = scratch<double>(context, count);
     if (totals == nullptr) return no_memory();
-    PALIMPSEST_TRY(to_status(cudaMemsetAsync(totals, 0, static_cast<size_t>(count) * sizeof(double),
-                                             state(context).stream),
-                             "memset"));
-    PALIMPSEST_TRY(each_list(tensors, count, [&](const List<GradientTensor>& list, int64_t pieces) -> Status {
-      const Workspace::Scope inner(context.workspace);
-      double* parts = scratch<double>(context, pieces);
-      if (parts == nullptr) return no_memory();
-      PALIMPSEST_TRY(launch(context, squares_kernel, static_cast<unsigned>(pieces), kListThreads, 0, list, parts));
-      return launch(context, total_kernel, static_cast<unsigned>(ceil_div(list.count, kListThreads / 32)),
-                    kListThreads, 0, list, static_cast<const double*>(parts), totals);
-    }));
+    PALIMPSEST_TRY(start_sums(context, tensors, count, totals));
     return context.read_bytes(squares, totals, static_cast<size_t>(count) * sizeof(double));
   }());
+}
+
+// One block; one thread adds up, in the order in which native/ops/optimizer.cpp does.
+struct Decision {
+  int64_t count, groups;
+  const double* squares;
+  const int64_t* ends;
+  const double* max_norms;
+  double* scales;
+  double* answers;
+};
+
+__device__ inline double clip(double norm, double limit) { return norm > limit ? limit / (norm + 1e-6) : 1.0; }
+
+__global__ void __launch_bounds__(kListThreads) decide_kernel(const Decision d, const __grid_constant__ Held<double> max_norm) {
+  __shared__ double of_chunk[kListThreads];
+  __shared__ double norm;
+  const int thread = static_cast<int>(threadIdx.x);
+  double total = 0;
+  double of_group = 0;
+  int64_t group = 0;
+  for (int64_t first = 0; first < d.count; first += kListThreads) {
+    if (first + thread < d.count) of_chunk[thread] = d.squares[first + thread];
+    __syncthreads();
+    for (int64_t i = first; thread == 0 && i < first + kListThreads && i < d.count; ++i) {
+      for (; i >= d.ends[group]; ++group, of_group = 0) d.scales[group] = of_group;
+      total += of_chunk[i - first];
+      of_group += of_chunk[i - first];
+    }
+    __syncthreads();
+  }
+  if (thread == 0) {
+    norm = sqrt(total);
+    const double global = clip(norm, max_norm.get());
+    for (int64_t g = 0; g < d.groups; ++g) {
+      const double sum = g < group ? d.scales[g] : (g == group ? of_group : 0.0);
+      d.scales[g] = global * clip(global * sqrt(sum), d.max_norms[g]);
+    }
+  }
+  __syncthreads();
+  int64_t bad = INT64_MIN;  // minus the first that is
+  int64_t begin = 0;
+  for (int64_t g = 0; g < d.groups; ++g) {
+    const double scale = d.scales[g];
+    for (int64_t i = begin + thread; i < d.ends[g]; i += kListThreads) {
+      const double largest = d.squares[i] * scale * scale;
+      if (!(largest < 3.4028234663852886e38) && -i > bad) bad = -i;
+    }
+    begin = d.ends[g];
+  }
+  bad = block_max<kListThreads>(bad);
+  if (bad != INT64_MIN) {
+    for (int64_t g = thread; g < d.groups; g += kListThreads) d.scales[g] = NAN;
+  }
+  if (thread != 0) return;
+  d.answers[0] = norm;
+  d.answers[1] = bad == INT64_MIN ? -1.0 : static_cast<double>(-bad);
+  const double squares = bad == INT64_MIN ? 0.0 : d.squares[-bad];
+  d.answers[2] = squares - squares == 0 ? 1.0 : 0.0;
+}
+
+Status decide(Context& context, const DecideArgs& a) {
+  const Workspace::Scope scope(context.workspace);
+  double* squares = scratch<double>(context, a.count);
+  if (squares == nullptr) return no_memory();
+  PALIMPSEST_TRY(start_sums(context, a.list, a.count, squares));
+  const int64_t* ends = nullptr;
+  const double* max_norms = nullptr;
+  PALIMPSEST_TRY(hold_list(context, a.ends, a.groups, ends));
+  PALIMPSEST_TRY(hold_list(context, a.max_norms, a.groups, max_norms));
+  return launch(context, decide_kernel, 1, kListThreads, 0,
+                Decision{a.count, a.groups, squares, ends, max_norms, a.scales, a.answers}, hold(context, a.max_norm));
 }
 
 __global__ void __launch_bounds__(kListThreads) fisher_kernel(const FisherArgs a) {
@@ -483,7 +598,8 @@ void fill_optim(KernelTable& table) {
                  .decayed_updates = decayed_updates,
                  .neuron_factors = neuron_factors,
                  .sum_of_squares = sum_of_squares,
-                 .fisher = fisher};
+                 .fisher = fisher,
+                 .decide = decide};
 }
 
 }  // namespace palimpsest::cuda

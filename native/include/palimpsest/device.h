@@ -77,6 +77,13 @@ class Device : public std::enable_shared_from_this<Device>, private DeviceAccess
   Status download(void* to, const void* from, size_t bytes) override;
   Status copy(void* to, const void* from, size_t bytes);
   Status synchronize();
+  // Milliseconds of the device's work between clock(0) and clock(1), in `milliseconds` after the second.
+  Status clock(int point, double& milliseconds);
+
+  const PluginApi& api() const { return api_; }
+  void* handle() const { return handle_; }
+  // For scratch memory from memory().
+  MemorySource scratch_source();
 
   // A context for work on the calling thread, with scratch memory that nobody else uses meanwhile.
   class Lease {

@@ -66,7 +66,7 @@ TEST("optim: a list of tensors steps as float64 formulas do, one by one") {
         list.push_back({kSizes[i], p[i].data(), g[i].data(), m[i].data(), v[i].data(),
                         amsgrad ? top[i].data() : nullptr, static_cast<int64_t>(i) + 1});
       }
-      const AdamWArgs args{DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, 0.25, true, false};
+      const AdamWArgs args{DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, {0.25}, true, false};
       c.kernels.optim.adamw(c, args, list.data(), static_cast<int64_t>(list.size()));
       for (size_t i = 0; i < kSizes.size(); ++i) {
         const double t = static_cast<double>(i) + 1;
@@ -156,7 +156,7 @@ TEST("optim: bfloat16 state is rounded without bias, and slow averages arrive") 
     std::vector<BFloat16> m(n, BFloat16{0}), v(n, BFloat16{0});
     for (int64_t step = 1; step <= 3000; ++step) {
       const AdamWTensor one{n, p.data(), g.data(), m.data(), v.data(), nullptr, step};
-      c.kernels.optim.adamw(c, {DType::bf16, 0, 0.9, 0.999, 1e-8, 0, 1, true, false}, &one, 1);
+      c.kernels.optim.adamw(c, {DType::bf16, 0, 0.9, 0.999, 1e-8, 0, {1}, true, false}, &one, 1);
     }
     double mean_m = 0, mean_v = 0;
     for (int64_t i = 0; i < n; ++i) {
@@ -208,7 +208,7 @@ TEST("optim: the same bits for any number of threads, with bfloat16 state too") 
         list.push_back(
             {kSizes[i], p[i].data(), g[i].data(), m[i].data(), v[i].data(), nullptr, 3});
       }
-      const AdamWArgs args{state, 0.1, 0.9, 0.99, 1e-8, 0, 1, true, false};
+      const AdamWArgs args{state, 0.1, 0.9, 0.99, 1e-8, 0, {1}, true, false};
       for (int k = 0; k < 3; ++k) {
         c.kernels.optim.adamw(c, args, list.data(), static_cast<int64_t>(list.size()));
       }
@@ -224,7 +224,7 @@ TEST("optim: a masked AdamW steps what is on, with compact state in either type,
       for (int density : kDensities) {
         Masked x(n, density);
         AdamWTensor one{n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), nullptr, 2, x.mask.data()};
-        AdamWArgs args{DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, 0.25, true, false};
+        AdamWArgs args{DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, {0.25}, true, false};
         c.kernels.optim.adamw(c, args, &one, 1);
         CHECK(x.rest_stays());
         std::vector<BFloat16> m16, v16;
@@ -446,7 +446,7 @@ TEST("optim: masked steps and Fisher have the same bits for any number of thread
     for (int density : {3, 50}) {
       Masked x(70001, density);
       const AdamWTensor one{x.n, x.p.data(), x.g.data(), x.m.data(), x.v.data(), nullptr, 2, x.mask.data()};
-      c.kernels.optim.adamw(c, {DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, 0.25, true, false}, &one, 1);
+      c.kernels.optim.adamw(c, {DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, {0.25}, true, false}, &one, 1);
       c.kernels.optim.fisher(c, {x.n / 7, 7, x.g.data(), x.p0.data(), 0.5, 0.1});
       for (const auto* list : {&x.p, &x.m, &x.v, &x.p0}) all.insert(all.end(), list->begin(), list->end());
     }

@@ -19,6 +19,13 @@ namespace palimpsest {
 
 class Context;
 
+// The factor of gradients (clipping). Where a device decides by itself, it is where `at` points, in the
+// device's memory, and NaN there means that nothing may be changed. Only kernels of tables with `decide` look.
+struct GradScale {
+  double value = 1;
+  const double* at = nullptr;
+};
+
 // PyTorch's SGD: g ← ±g·grad_scale + weight_decay·p; buffer ← momentum·buffer + (1 − dampening)·g (g itself
 // at the first step); g ← nesterov ? g + momentum·buffer : buffer; p ← p − lr·g.
 struct SgdTensor {
@@ -32,7 +39,8 @@ struct SgdTensor {
 };
 struct SgdArgs {
   DType state;
-  double lr, momentum, dampening, weight_decay, grad_scale;
+  double lr, momentum, dampening, weight_decay;
+  GradScale grad_scale;
   bool nesterov, maximize;
 };
 
@@ -51,7 +59,8 @@ struct AdamWTensor {
 };
 struct AdamWArgs {
   DType state;
-  double lr, beta1, beta2, eps, weight_decay, grad_scale;
+  double lr, beta1, beta2, eps, weight_decay;
+  GradScale grad_scale;
   bool decoupled, maximize;
 };
 
@@ -67,7 +76,8 @@ struct LionTensor {
 };
 struct LionArgs {
   DType state;
-  double lr, beta1, beta2, weight_decay, grad_scale;
+  double lr, beta1, beta2, weight_decay;
+  GradScale grad_scale;
 };
 
 // m ← β·m + α·g; u ← nesterov ? α·g + β·m : m. With α = 1 − β this is lerp, torch's Muon. What u is
@@ -81,7 +91,8 @@ struct MomentumTensor {
 };
 struct MomentumArgs {
   DType state;
-  double beta, alpha, grad_scale;
+  double beta, alpha;
+  GradScale grad_scale;
   bool nesterov;
 };
 
@@ -96,6 +107,7 @@ struct DecayedUpdateArgs {
   const float* col_scale;  // cols values or null
   double scale, decay;     // decay = lr·λ
   bool cautious;
+  const double* go = nullptr;  // GradScale::at
 };
 
 // NorMuon (arXiv 2510.05491): from the squares q_i = Σ o² of each neuron of `inputs` weights,
@@ -107,6 +119,7 @@ struct NeuronFactorArgs {
   float* second_moment;
   float* factors;  // may be `squares`
   double beta2, eps, norm;
+  const double* go = nullptr;  // GradScale::at
 };
 
 struct GradientTensor {
@@ -126,6 +139,21 @@ struct FisherArgs {
   double keep, fresh;
 };
 
+// Whether a step happens, and with what scale, as optimizer_step (ops/optimizer.h) works it out, on the device:
+// nothing waits. scales[i]: of group i, whose gradients end before ends[i]; NaN in all where the step is to be
+// left out. answers: the norm over all before scaling; the first gradient that is not finite or too large, or
+// −1; 1 where that one is finite, else 0. list, ends and max_norms are the host's.
+struct DecideArgs {
+  const GradientTensor* list;
+  int64_t count;
+  const int64_t* ends;
+  const double* max_norms;
+  int64_t groups;
+  double max_norm;
+  double* scales;
+  double* answers;
+};
+
 struct OptimKernels {
   void (*sgd)(Context&, const SgdArgs&, const SgdTensor* list, int64_t count);
   void (*adamw)(Context&, const AdamWArgs&, const AdamWTensor* list, int64_t count);
@@ -141,6 +169,8 @@ struct OptimKernels {
   void (*fisher)(Context&, const FisherArgs&);
   // Whether `compact` may be given.
   bool keeps_compact = false;
+  // Null where kernels run as they are called.
+  Status (*decide)(Context&, const DecideArgs&) = nullptr;
 };
 
 }  // namespace palimpsest

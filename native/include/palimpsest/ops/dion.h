@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "palimpsest/dtype.h"
+#include "palimpsest/kernels/optim.h"
 #include "palimpsest/status.h"
 
 namespace palimpsest {
@@ -28,7 +29,7 @@ struct DionArgs {
   double decay;       // lr · weight decay
   double momentum;    // μ
   double eps;         // added to the norm of a column of the right factor
-  double grad_scale;  // clipping
+  GradScale grad_scale;  // clipping
 };
 
 // Per matrix, X = M or Mᵀ with rows ≥ columns: M ← M + g; P = orthonormal basis of XQ; R = XᵀP;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "palimpsest/kernels/optim.h"
 #include "palimpsest/ops/newton_schulz.h"
 
 namespace palimpsest {
@@ -35,7 +36,7 @@ struct MuonArgs {
   bool nesterov;
   double beta2;      // NorMuon
   double row_eps;    // NorMuon's ε
-  double grad_scale; // clipping
+  GradScale grad_scale;  // clipping
   bool cautious;
   std::vector<Quintic> steps;
   Compute compute;
@@ -47,5 +48,8 @@ struct MuonArgs {
 // finite: optimizer_step (ops/optimizer.h) has looked. An abort may leave a part of the parameters
 // updated, so callers that can be aborted pass copies.
 Status muon_step(Context& context, const MuonArgs& args);
+
+// At most so many bytes of scratch memory does a step take.
+size_t muon_bytes(const Context& context, const MuonArgs& args);
 
 }  // namespace palimpsest
