@@ -339,7 +339,7 @@ TEST("optim: what a look at the gradients kept, compact, steps as the gradients 
         const std::vector<float> unread(size_t(n), std::numeric_limits<float>::quiet_NaN());
         const auto step = [&](Masked& t, const float* g, const float* compact) {
           AdamWTensor a{n, t.p.data(), g, t.m.data(), t.v.data(), nullptr, 2, t.mask.data(), compact};
-          c.kernels.optim.adamw(c, {DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, 0.25, true, false}, &a, 1);
+          c.kernels.optim.adamw(c, {DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, {0.25}, true, false}, &a, 1);
           SgdTensor s{n, t.p.data(), g, t.m.data(), 2, t.mask.data(), compact};
           c.kernels.optim.sgd(c, {DType::f32, 0.1, 0.9, 0.3, 0.2, 0.5, true, false}, &s, 1);
           LionTensor l{n, t.p.data(), g, t.m.data(), 1, t.mask.data(), compact};
@@ -360,7 +360,7 @@ TEST("optim: lists that mix masked and whole tensors, of any size, step as one b
     all = own;
     std::vector<AdamWTensor> list;
     std::vector<GradientTensor> gradients;
-    const AdamWArgs args{DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, 0.25, true, false};
+    const AdamWArgs args{DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, {0.25}, true, false};
     const auto tensor = [](Masked& x, bool masked) {
       // A whole tensor's states are as long as it.
       if (!masked) x.m = x.v = x.g;
