@@ -94,7 +94,7 @@ TEST("optim: SGD and Lion against float64") {
         for (int64_t step : {1, 2}) {
           auto p = p0, b = b0;
           const SgdTensor one{n, p.data(), g.data(), b.data(), step};
-          c.kernels.optim.sgd(c, {DType::f32, 0.1, 0.9, 0.3, 0.2, 0.5, nesterov, false}, &one, 1);
+          c.kernels.optim.sgd(c, {DType::f32, 0.1, 0.9, 0.3, 0.2, {0.5}, nesterov, false}, &one, 1);
           for (int64_t j = 0; j < n; j += 7) {
             const double grad = 0.5 * g[j] + 0.2 * p0[j];
             const double buffer = step == 1 ? grad : 0.9 * b0[j] + 0.7 * grad;
@@ -123,7 +123,7 @@ TEST("optim: Muon's momentum and the decayed update by rows and columns") {
       auto m = m0;
       std::vector<float> u(n);
       const MomentumTensor one{n, g.data(), m.data(), u.data(), 1};
-      c.kernels.optim.momentum(c, {DType::f32, 0.9, 0.1, 0.5, nesterov}, &one, 1);
+      c.kernels.optim.momentum(c, {DType::f32, 0.9, 0.1, {0.5}, nesterov}, &one, 1);
       for (int64_t j = 0; j < n; ++j) {
         const double m1 = 0.9 * m0[j] + 0.05 * g[j];
         CHECK_NEAR(m[j], m1, 1e-6);
@@ -269,7 +269,7 @@ TEST("optim: masked SGD and Lion against float64") {
         for (bool nesterov : {false, true}) {
           Masked x(n, density);
           const SgdTensor one{n, x.p.data(), x.g.data(), x.m.data(), 2, x.mask.data()};
-          c.kernels.optim.sgd(c, {DType::f32, 0.1, 0.9, 0.3, 0.2, 0.5, nesterov, false}, &one, 1);
+          c.kernels.optim.sgd(c, {DType::f32, 0.1, 0.9, 0.3, 0.2, {0.5}, nesterov, false}, &one, 1);
           CHECK(x.rest_stays());
           for (size_t k = 0; k < x.on.size(); ++k) {
             const size_t i = size_t(x.on[k]);
@@ -280,7 +280,7 @@ TEST("optim: masked SGD and Lion against float64") {
         }
         Masked plain(n, density);
         const SgdTensor without{n, plain.p.data(), plain.g.data(), nullptr, 1, plain.mask.data()};
-        c.kernels.optim.sgd(c, {DType::f32, 0.1, 0, 0, 0.2, 1, false, false}, &without, 1);
+        c.kernels.optim.sgd(c, {DType::f32, 0.1, 0, 0, 0.2, {1}, false, false}, &without, 1);
         CHECK(plain.rest_stays());
         for (int64_t i : plain.on) {
           CHECK_NEAR(plain.p[size_t(i)], 0.98 * plain.p0[size_t(i)] - 0.1 * plain.g[size_t(i)], 1e-6);
@@ -341,7 +341,7 @@ TEST("optim: what a look at the gradients kept, compact, steps as the gradients 
           AdamWTensor a{n, t.p.data(), g, t.m.data(), t.v.data(), nullptr, 2, t.mask.data(), compact};
           c.kernels.optim.adamw(c, {DType::f32, 0.1, 0.9, 0.99, 1e-3, 0.5, {0.25}, true, false}, &a, 1);
           SgdTensor s{n, t.p.data(), g, t.m.data(), 2, t.mask.data(), compact};
-          c.kernels.optim.sgd(c, {DType::f32, 0.1, 0.9, 0.3, 0.2, 0.5, true, false}, &s, 1);
+          c.kernels.optim.sgd(c, {DType::f32, 0.1, 0.9, 0.3, 0.2, {0.5}, true, false}, &s, 1);
           LionTensor l{n, t.p.data(), g, t.m.data(), 1, t.mask.data(), compact};
           c.kernels.optim.lion(c, {DType::f32, 0.1, 0.9, 0.99, 0.2, 1}, &l, 1);
         };
