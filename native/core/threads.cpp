@@ -22,9 +22,11 @@
 namespace palimpsest {
 namespace {
 
-// A worker that found nothing to do looks on for this long before it sleeps: long enough to bridge
-// the gap between two operations of one training step, short enough to leave the core to others.
+// A worker that found nothing to do looks on for this long before it sleeps, long enough to bridge the gap
+// between two operations of one training step: waking it takes some 30 µs. The second part of that time it
+// offers its core to others at every look.
 constexpr auto kSpin = std::chrono::microseconds(60);
+constexpr auto kLinger = std::chrono::microseconds(300);
 // A caller that got no help for so long, call after call, looks whether a worker waits for its own core.
 constexpr auto kAlone = std::chrono::microseconds(200);
 constexpr int kSlots = 32;  // calls of run() that may be under way at once
@@ -176,13 +178,16 @@ struct ThreadPool::Impl {
     while (!stop.load(std::memory_order_relaxed)) {
       const uint32_t seen = epoch.load(std::memory_order_acquire);
       if (help(who)) continue;
-      const auto until = std::chrono::steady_clock::now() + kSpin;
+      const auto idle_since = std::chrono::steady_clock::now();
       bool changed = false;
-      while (!changed && std::chrono::steady_clock::now() < until) {
+      while (!changed) {
         for (int i = 0; i < 64 && !changed; ++i) {
           relax();
           changed = epoch.load(std::memory_order_acquire) != seen;
         }
+        const auto idle = std::chrono::steady_clock::now() - idle_since;
+        if (idle > kLinger) break;
+        if (idle > kSpin) std::this_thread::yield();
       }
       if (changed) continue;
       sleepers.fetch_add(1, std::memory_order_seq_cst);
