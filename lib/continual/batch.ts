@@ -13,15 +13,20 @@ const tensorsOf = ({ inputs, labels, shape }: Dataset) => ({
 
 /** The given rows; `task` is the label of those that the dataset does not label itself. */
 export function batchOf(data: TaskDataset, rows: Int32Array, task: number): Batch {
-  const { inputs, targets } = tensorsOf(data)
-  const index = Tensor.from({ data: rows, shape: [rows.length] })
-  const { tasks } = data
+  const { labels, tasks } = data
+  const n = rows.length
+  // A list of numbers for each is too short for a native call.
+  const targets = new Int32Array(n)
+  const own = new Int32Array(n).fill(task)
+  for (let i = 0; i < n; i++) {
+    const row = rows[i] as number
+    targets[i] = labels[row] as number
+    if (tasks) own[i] = tasks[row] as number
+  }
   return {
-    inputs: gather(inputs, 0, index),
-    targets: gather(targets, 0, index),
-    tasks: tasks
-      ? Int32Array.from(rows, (row) => tasks[row] as number)
-      : new Int32Array(rows.length).fill(task),
+    inputs: gather(tensorsOf(data).inputs, 0, Tensor.from({ data: rows, shape: [n] })),
+    targets: Tensor.from({ data: targets, shape: [n] }),
+    tasks: own,
   }
 }
 

@@ -2,7 +2,7 @@
 
 import { checkInstance, checkInteger, requireOptions, wrong } from '../engine/check.js'
 import { Generator } from '../random/generator.js'
-import { gather } from '../tensor/indexing.js'
+import { gatherInto } from '../tensor/indexing.js'
 import { toTensor } from '../tensor/interop.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { StateValue } from './state.js'
@@ -74,20 +74,60 @@ export class Reservoir {
 
   /** At most `n` different examples, uniformly; null while the memory is empty. */
   sample(n: number, generator: Generator): Remembered | null {
+    const slots = this.#draw(n, generator)
+    return slots && this.#at(slots, null)
+  }
+
+  /**
+   * A batch and behind it at most `n` different examples of the memory, uniformly; the batch itself while
+   * the memory is empty.
+   */
+  extend(batch: Batch, n: number, generator: Generator): Batch {
+    const slots = this.#draw(n, generator)
+    if (!slots) return batch
+    const { inputs, targets, tasks } = this.#at(slots, batch)
+    return { inputs, targets, tasks }
+  }
+
+  #draw(n: number, generator: Generator): Int32Array | null {
     const { size } = this
     checkInteger(n, 'n', 0)
     checkInstance(generator, Generator, 'generator')
     if (size === 0 || !this.#inputs) return null
-    const count = Math.min(n, size)
-    const slots = chosen(size, count, generator)
-    const index = Tensor.from({ data: Int32Array.from(slots), shape: [count] })
-    const rows = (data: Float32Array | Int32Array, shape: readonly number[]) =>
-      gather(Tensor.from({ data, shape: [this.capacity, ...shape] }), 0, index)
+    return Int32Array.from(chosen(size, Math.min(n, size), generator))
+  }
+
+  /** The examples in some slots, each straight to its place behind those of `first`. */
+  #at(slots: Int32Array, first: Batch | null): Remembered {
+    const head = first ? first.tasks.length : 0
+    const count = head + slots.length
+    const index = Tensor.from({ data: slots, shape: [slots.length] })
+    const rows = (data: Float32Array, shape: readonly number[], before: Tensor | null) => {
+      const out = Tensor.empty([count, ...shape])
+      if (before) out.slice(0, 0, head).copy_(before)
+      const kept = Tensor.from({ data, shape: [this.capacity, ...shape] })
+      gatherInto(kept, 0, index, before ? out.slice(0, head, count) : out)
+      return out
+    }
+    const integers = (kept: Int32Array, before: Int32Array | null) => {
+      const out = new Int32Array(count)
+      if (before) out.set(before)
+      for (let i = 0; i < slots.length; i++) out[head + i] = kept[slots[i] as number] as number
+      return out
+    }
+    const labels = first && (toTensor(first.targets, 'batch.targets').data as Int32Array)
     return {
-      inputs: rows(this.#inputs, this.#shape),
-      targets: rows(this.#targets, []),
-      tasks: Int32Array.from(slots, (slot) => this.#tasks[slot] as number),
-      logits: this.#logits && rows(this.#logits, [this.#logits.length / this.capacity]),
+      inputs: rows(
+        this.#inputs as Float32Array,
+        this.#shape,
+        first && toTensor(first.inputs, 'batch.inputs'),
+      ),
+      targets: Tensor.from({ data: integers(this.#targets, labels), shape: [count] }),
+      tasks: integers(this.#tasks, first?.tasks ?? null),
+      logits:
+        this.#logits && !first
+          ? rows(this.#logits, [this.#logits.length / this.capacity], null)
+          : null,
     }
   }
 
@@ -144,14 +184,6 @@ export abstract class Rehearsal implements Strategy {
   loadState(state: StateValue): void {
     this.memory.loadState(state)
   }
-}
-
-/** One list after the other. */
-export function joined(a: Int32Array, b: Int32Array): Int32Array {
-  const both = new Int32Array(a.length + b.length)
-  both.set(a)
-  both.set(b, a.length)
-  return both
 }
 
 /** `count` different numbers below `size`, uniformly (Floyd's algorithm keeps the draws at `count`). */

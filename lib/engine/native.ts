@@ -138,6 +138,7 @@ export interface Native {
   // linalg.cpp
   matmul: Binding
   matmulAsync: AsyncBinding
+  linearBackward: Binding
   // masks.cpp
   select: Binding
   selectAsync: AsyncBinding

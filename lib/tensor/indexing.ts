@@ -28,10 +28,14 @@ function writeIndex(index: Tensor, axis: number, shape: Shape): void {
  */
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
   const shape = x.rank === index.rank ? index.shape : x.shape.with(axis, index.size)
-  const out = Tensor.empty(shape, x.dtype, x.device)
+  return gatherInto(x, axis, index, Tensor.empty(shape, x.dtype, x.device))
+}
+
+/** gather() into a tensor that is there. */
+export function gatherInto(x: Tensor, axis: number, index: Tensor, out: Tensor): Tensor {
   begin()
   view(x)
-  writeIndex(index, axis, shape)
+  writeIndex(index, axis, out.shape)
   view(out)
   number(axis)
   native.gather(x.buffer, index.buffer, out.buffer)

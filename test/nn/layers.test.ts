@@ -3,11 +3,14 @@ import {
   ArgumentError,
   DisposedError,
   DTypeError,
+  grad,
   gradcheck,
   ShapeError,
+  setThreads,
   type Tensor as T,
   Tensor,
   tensor,
+  threads,
 } from '../../lib/index.js'
 import * as nn from '../../lib/nn/index.js'
 import { gradcheckTwice } from '../fixtures.js'
@@ -193,4 +196,59 @@ const badCalls: Record<string, () => unknown> = {
 
 test('wrong input of each kind gives a typed error', async (t) => {
   for (const [name, call] of Object.entries(badCalls)) t.throws(call, ArgumentError, name)
+})
+
+test('linear: gradients in one call are those of the recorded operations', async (t) => {
+  const before = threads()
+  for (const dtype of ['float32', 'float64'] as const) {
+    for (const activation of ['none', 'relu', 'tanh', 'sigmoid'] as const) {
+      for (const [n, inputs, outputs] of [
+        [0, 3, 2],
+        [1, 5, 1],
+        [20, 70, 33],
+        [130, 40, 90],
+      ] as const) {
+        const leaves = [
+          values([n, inputs]).to(dtype),
+          values([outputs, inputs], 2).to(dtype),
+          values([outputs], 3).to(dtype),
+        ]
+        const wanted = (which: number) =>
+          leaves.map((x, i) => x.clone().requireGrad((which & (1 << i)) !== 0))
+        const loss = (list: T[]) =>
+          nn
+            .linear(list[0] as T, list[1] as T, list[2] as T, activation)
+            .square()
+            .sum()
+        const all = wanted(7)
+        const expected = grad(loss(all), all, { createGraph: true })
+        const bits = new Set<string>()
+        for (const count of [1, 2, 3, 5]) {
+          setThreads(count)
+          const list = wanted(7)
+          loss(list).backward()
+          bits.add(list.map((x) => String(x.grad?.toArray())).join())
+        }
+        t.equal(bits.size, 1, 'the same bits for any number of threads')
+        for (const which of [1, 2, 4, 6]) {
+          const list = wanted(which)
+          loss(list).backward()
+          for (const [i, x] of list.entries()) {
+            if (!x.requiresGrad) {
+              t.equal(x.grad, null)
+              continue
+            }
+            const scale = (expected[i] as T).abs().sum().item() + 1e-9
+            const apart = (x.grad as T)
+              .sub(expected[i] as T)
+              .abs()
+              .sum()
+              .item()
+            t.ok(apart <= (dtype === 'float32' ? 1e-5 : 1e-13) * scale, `${activation} ${n} ${i}`)
+          }
+        }
+      }
+    }
+  }
+  setThreads(before)
 })

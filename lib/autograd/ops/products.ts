@@ -9,7 +9,7 @@ import { promote } from '../../tensor/elementwise.js'
 import { type ArrayLike, checkFloating, toTensor } from '../../tensor/interop.js'
 import { broadcastShapes, type Shape, sameShape, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { record, tracked } from '../tape.js'
+import { isRecording, record, tracked } from '../tape.js'
 import { mul } from './elementwise.js'
 import { cast } from './memory.js'
 import { sum, sumTo } from './reductions.js'
@@ -175,7 +175,11 @@ export function linear(
   multiply(x, transpose(weight.detach()), out, compute, plainBias, activation)
   if (!tracked(x, weight, bias)) return out
   const before = (g: Tensor) => (activation === 'none' ? g : chain[activation](g, out))
+  const direct = x.size > 0 && out.size > 0 && x.dtype === weight.dtype && dtype === sums
   const rule = (g: Tensor) => {
+    if (direct && !isRecording() && g.dtype === dtype && (!bias || bias.dtype === dtype)) {
+      return linearGrads(g, out, x, weight, bias, activation, compute)
+    }
     const inner = before(g)
     return [
       x.requiresGrad ? matmul(inner, weight, { compute }) : null,
@@ -188,6 +192,37 @@ export function linear(
     if (i === 1) return (measure) => productSamples(before(g), x, samples, measure)
     return (measure) => rowSamples(before(g), samples, measure)
   })
+}
+
+/** The gradients of linear() that are wanted, in one native call. */
+function linearGrads(
+  g: Tensor,
+  y: Tensor,
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null,
+  activation: FusedActivation,
+  compute: Compute,
+): (Tensor | null)[] {
+  const like = (z: Tensor | null) =>
+    z?.requiresGrad ? Tensor.empty(z.shape, z.dtype, z.device) : null
+  const grads = [like(x), like(weight), like(bias)] as const
+  const output = activation === 'none' ? null : y
+  begin()
+  for (const z of [g, output, x, weight, ...grads]) if (z) view(z)
+  number(fusedActivations.indexOf(activation))
+  number(computes.indexOf(compute))
+  const [dx, dw, db] = grads
+  native.linearBackward(
+    g.buffer,
+    output ? output.buffer : null,
+    x.buffer,
+    weight.buffer,
+    dx ? dx.buffer : null,
+    dw ? dw.buffer : null,
+    db ? db.buffer : null,
+  )
+  return [dx, dw, db]
 }
 
 /** All products of the entries of two vectors: [m, n]. */

@@ -1,9 +1,8 @@
 /** Experience replay: every batch is joined by one from a reservoir. */
 
 import { checkOptions } from '../../engine/check.js'
-import { cat } from '../../tensor/index.js'
 import type { Context } from '../context.js'
-import { joined, Rehearsal } from '../memory.js'
+import { Rehearsal } from '../memory.js'
 import type { Batch } from '../strategy.js'
 
 /** Options of Er. */
@@ -29,13 +28,7 @@ export class Er extends Rehearsal {
   }
 
   batch(c: Context, batch: Batch): Batch {
-    const old = this.memory.sample(this.options.replay ?? batch.tasks.length, c.generator)
-    if (!old) return batch
-    return {
-      inputs: cat([batch.inputs, old.inputs]),
-      targets: cat([batch.targets, old.targets]),
-      tasks: joined(batch.tasks, old.tasks),
-    }
+    return this.memory.extend(batch, this.options.replay ?? batch.tasks.length, c.generator)
   }
 
   afterStep(c: Context): void {

@@ -59,17 +59,42 @@ void softmax_backward_rows(Context& context, const SoftmaxBackwardArgs& args) {
   });
 }
 
+// e ← exp(x − shift of the row) for some narrow rows, side by side: alone they would not fill a vector.
+constexpr int64_t kNarrow = 512;
+
+template <typename T, typename Shift>
+void narrow_exponentials(const T* x, int64_t rows, int64_t n, T* e, const Shift& shift) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const T by = shift(r);
+    for (int64_t i = 0; i < n; ++i) e[r * n + i] = x[r * n + i] - by;
+  }
+#pragma GCC ivdep
+  for (int64_t i = 0; i < rows * n; ++i) e[i] = exponential(e[i]);
+}
+
 template <typename T>
 void cross_entropy_rows(Context& context, const CrossEntropyArgs& args) {
   const int64_t n = args.width;
   const T* weights = static_cast<const T*>(args.weights);
+  const int64_t block = n < kLanes ? kNarrow / n : 0;
   context.parallel_chunks(args.rows, grain_of(n), [&](int64_t begin, int64_t end) {
+    T e[kNarrow];
     for (int64_t r = begin; r < end; ++r) {
       const T* x = static_cast<const T*>(args.x) + r * n;
       const int32_t target = args.targets[r];
-      if (r + 1 < end) ask_for_row(x + n, n);
       const T top = row_max(x, n);
-      const double sum = lane_sum<T>(n, [x, top](int64_t i) { return exponential(x[i] - top); });
+      double sum = 0;
+      if (block > 0) {
+        const int64_t at = (r - begin) % block;
+        if (at == 0) {
+          narrow_exponentials(x, end - r < block ? end - r : block, n, e,
+                              [x, n](int64_t i) { return row_max(x + i * n, n); });
+        }
+        for (int64_t i = 0; i < n; ++i) sum += e[at * n + i];
+      } else {
+        if (r + 1 < end) ask_for_row(x + n, n);
+        sum = lane_sum<T>(n, [x, top](int64_t i) { return exponential(x[i] - top); });
+      }
       const double normaliser = logarithm(sum) + static_cast<double>(top);
       static_cast<T*>(args.normaliser)[r] = static_cast<T>(normaliser);
       double loss = 0;
@@ -99,9 +124,16 @@ void cross_entropy_backward_rows(Context& context, const CrossEntropyBackwardArg
   const T all_weights = weights != nullptr
                             ? static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return weights[i]; }))
                             : static_cast<T>(n);
+  const int64_t block = n > 0 && n < kLanes ? kNarrow / n : 0;
   context.parallel_chunks(forward.rows, grain_of(n), [&](int64_t begin, int64_t end) {
+    T e[kNarrow];
     for (int64_t r = begin; r < end; ++r) {
       const T* x = static_cast<const T*>(forward.x) + r * n;
+      const auto* normalisers = static_cast<const T*>(forward.normaliser) + r;
+      if (block > 0 && (r - begin) % block == 0) {
+        narrow_exponentials(x, end - r < block ? end - r : block, n, e,
+                            [normalisers](int64_t i) { return normalisers[i]; });
+      }
       T* dx = static_cast<T*>(args.dx) + r * n;
       const int32_t target = forward.targets[r];
       const T scale = static_cast<const T*>(args.scale)[r * args.scale_stride];
@@ -112,8 +144,13 @@ void cross_entropy_backward_rows(Context& context, const CrossEntropyBackwardArg
       const T own =
           static_cast<T>(1 - forward.smoothing) * (weights != nullptr ? weights[target] : T(1));
       const T total = own + spread * all_weights;
-      const T normaliser = static_cast<const T*>(forward.normaliser)[r];
-      if (weights == nullptr) {
+      const T normaliser = *normalisers;
+      if (block > 0) {
+        const T* own_e = e + (r - begin) % block * n;
+        for (int64_t i = 0; i < n; ++i) {
+          dx[i] = scale * (total * own_e[i] - (weights != nullptr ? spread * weights[i] : spread));
+        }
+      } else if (weights == nullptr) {
 #pragma GCC ivdep
         for (int64_t i = 0; i < n; ++i) {
           dx[i] = scale * (total * exponential(x[i] - normaliser) - spread);
