@@ -11,6 +11,7 @@ import {
 } from '../engine/check.js'
 import { ArgumentError, ShapeError } from '../engine/errors.js'
 import { type NativeBuffer, native } from '../engine/native.js'
+import { isFloating } from '../tensor/dtype.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { checkAxis, shownShape, sizeOf, stridesOf } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -127,7 +128,7 @@ export function nm(
 ): Mask {
   const { by = 'value' } = checkOptions(options)
   const given = toTensor(scores, 'scores').detach()
-  const x = given.dtype === 'int32' ? given.to('float64') : denseScores(given, 'scores')
+  const x = denseScores(isFloating(given.dtype) ? given : given.to('float64'), 'scores')
   checkInteger(m, 'm', 1, 64)
   checkInteger(n, 'n', 0, m)
   checkChoice(by, 'by', ['value', 'magnitude'])

@@ -37,15 +37,7 @@ const unaryNames = [
   'isFinite',
   'geluTanh',
 ] as const
-const binaryNames = [
-  'add',
-  'sub',
-  'mul',
-  'div',
-  'pow',
-  'maximum',
-  'minimum',
-  'mod',
+const comparisonNames = [
   'eq',
   'ne',
   'lt',
@@ -55,6 +47,17 @@ const binaryNames = [
   'logicalAnd',
   'logicalOr',
   'logicalXor',
+] as const
+const binaryNames = [
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'pow',
+  'maximum',
+  'minimum',
+  'mod',
+  ...comparisonNames,
   'reluBackward',
   'geluBackward',
   'siluBackward',
@@ -126,17 +129,7 @@ export function binaryInto(
   return out
 }
 
-const comparisons: ReadonlySet<BinaryName> = new Set([
-  'eq',
-  'ne',
-  'lt',
-  'le',
-  'gt',
-  'ge',
-  'logicalAnd',
-  'logicalOr',
-  'logicalXor',
-])
+const comparisons: ReadonlySet<BinaryName> = new Set(comparisonNames)
 
 function resultType(op: BinaryName, a: Tensor | number, b: Tensor | number): DType {
   if (comparisons.has(op)) return 'bool'

@@ -88,7 +88,7 @@ export function matmul(a: ArrayLike, b: ArrayLike, options: { compute?: Compute 
   if (dtype === 'float64' && a.dtype !== b.dtype) return matmul(cast(a, dtype), cast(b, dtype))
   if (b.rank === 2 && a.rank > 2) {
     // One matrix for all batches: one long product.
-    const rows = reshape(a, [-1, a.shape.at(-1) as number])
+    const rows = reshape(a, [sizeOf(a.shape.slice(0, -1)), a.shape.at(-1) as number])
     return reshape(matmul(rows, b, { compute }), [...a.shape.slice(0, -1), b.shape[1] as number])
   }
   const batch = broadcastShapes(a.shape.slice(0, -2), b.shape.slice(0, -2))
