@@ -187,6 +187,24 @@ const passSamples = 128
 /** The losses of samples [begin, end), computed anew. */
 export type LossesOf = (begin: number, end: number) => Tensor
 
+/** What samplesTogether() found for a model, by what it depends on. */
+const found = new WeakMap<object, Map<string, number>>()
+
+/** Found out once for a model and a shape of its inputs, which `key` tells with all else that matters. */
+export function samplesTogetherOnce(
+  model: object,
+  key: string,
+  ...args: Parameters<typeof samplesTogether>
+): number {
+  const [, samples] = args
+  if (samples < 2) return 1
+  const known = found.get(model) ?? new Map<string, number>()
+  found.set(model, known)
+  const together = known.get(key) ?? samplesTogether(...args)
+  known.set(key, together)
+  return together
+}
+
 /**
  * How many samples may share a pass over a model: 128, or 1 where a layer has no rule or where the squares
  * of the first two samples are not the sums of each one's own. That is so where something mixes samples or
@@ -229,16 +247,16 @@ export const summed = (
   losses: LossesOf,
 ): Tensor[] =>
   scope(() => {
-    const sums = parameters.map((x) => ops.filled(x.shape, 0, x))
+    let sums: Tensor[] | null = null
     for (let begin = 0; begin < samples; begin += together) {
-      scope(() => {
+      const part = scope(() => {
         const end = Math.min(samples, begin + together)
-        const more = each(parameters, losses(begin, end), measure)
-        sums.forEach((sum, i) => {
-          const one = more[i]
-          if (one) binaryInto('add', sum, one, sum)
-        })
+        const some = each(parameters, losses(begin, end), measure)
+        // Frozen parameters have none.
+        return parameters.map((x, i) => some[i] ?? ops.filled(x.shape, 0, x))
       })
+      if (!sums) sums = part
+      else for (const [i, sum] of sums.entries()) binaryInto('add', sum, part[i] as Tensor, sum)
     }
-    return sums
+    return sums ?? parameters.map((x) => ops.filled(x.shape, 0, x))
   })

@@ -1,6 +1,6 @@
 /** The diagonal of the Fisher information, kept as a running mean of squared gradients. */
 
-import { type LossesOf, samplesTogether, summed } from '../autograd/per-sample.js'
+import { type LossesOf, samplesTogetherOnce, summed } from '../autograd/per-sample.js'
 import { begin, number, views } from '../engine/call.js'
 import {
   checkChoice,
@@ -124,7 +124,7 @@ export class DiagonalFisher {
     )
   }
 
-  /** Adds sums of squares over some gradients. */
+  /** Adds sums of squares over some gradients; they are overwritten. */
   #addSquares(sums: readonly Tensor[], samples: number): void {
     for (const [i, sum] of sums.entries()) {
       if (!allFinite(sum))
@@ -132,8 +132,9 @@ export class DiagonalFisher {
     }
     const keep = this.#decay ?? this.count / (this.count + samples)
     this.values.forEach((mine, i) => {
+      const sum = sums[i] as Tensor
       binaryInto('mul', mine, keep, mine)
-      binaryInto('add', mine, (sums[i] as Tensor).mul((1 - keep) / samples), mine)
+      binaryInto('add', mine, binaryInto('mul', sum, (1 - keep) / samples, sum), mine)
     })
     this.count += samples
   }
@@ -177,7 +178,8 @@ export class DiagonalFisher {
 
   /**
    * Adds the gradients of cross-entropy over batches of inputs [n, …] and int32 targets [n], with the
-   * model in evaluation mode. The parameters must be the model's, in order; their `.grad` is set to null.
+   * model in evaluation mode. Whether a model keeps examples apart, so that many may share a pass, is found
+   * out with two of them once for its modules and the inputs' shape. The parameters must be the model's, in order; their `.grad` is set to null.
    */
   estimate(
     model: Module,
@@ -213,7 +215,13 @@ export class DiagonalFisher {
                 const asked = drawn ? sampled(logits) : targets.slice(0, begin, end)
                 return crossEntropy(logits, asked, { reduction: 'none' })
               }
-            together ??= samplesTogether(parameters, n, losses(false))
+            together ??= samplesTogetherOnce(
+              model,
+              shapeOf(model, inputs),
+              parameters,
+              n,
+              losses(false),
+            )
             const squares = summed('square', parameters, n, together, losses(labels === 'sampled'))
             this.#addSquares(squares, n)
             return
@@ -230,6 +238,13 @@ export class DiagonalFisher {
     }
     return this
   }
+}
+
+/** What decides whether a model keeps samples apart: its modules, what requires a gradient, the inputs. */
+function shapeOf(model: Module, inputs: Tensor): string {
+  const modules = [...model.namedModules()].map(([path, m]) => `${path}:${m.constructor.name}`)
+  const trained = model.parameters().map((x) => +x.requiresGrad)
+  return `${modules} ${trained} ${inputs.shape.slice(1)} ${inputs.dtype}`
 }
 
 /** A class a row, drawn from softmax(logits): the largest of logits plus Gumbel noise. */

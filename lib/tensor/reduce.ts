@@ -4,6 +4,7 @@ import { begin, number, view } from '../engine/call.js'
 import { native } from '../engine/native.js'
 import type { DType } from './dtype.js'
 import { unary } from './elementwise.js'
+import { sameShape } from './shape.js'
 import { Tensor } from './tensor.js'
 
 /** In the order of native/include/palimpsest/kernels/reduce.h. */
@@ -23,6 +24,9 @@ const names = [
 
 export type ReductionName = (typeof names)[number]
 
+/** Those that leave a single element as it is. */
+const copying: ReadonlySet<ReductionName> = new Set(['sum', 'mean', 'prod', 'max', 'min'])
+
 /** Reduces the given axes to extent 1. */
 export function reduce(
   op: ReductionName,
@@ -36,6 +40,7 @@ export function reduce(
     shape[axis] = 1
     mask |= 1 << axis
   }
+  if (sameShape(shape, x.shape) && copying.has(op)) return unary('copy', x, dtype)
   const out = Tensor.empty(shape, dtype, x.device)
   begin()
   view(x)

@@ -174,7 +174,14 @@ export function linear(
   const out = Tensor.empty([x.shape[0] as number, weight.shape[0] as number], dtype, x.device)
   multiply(x, transpose(weight.detach()), out, compute, plainBias, activation)
   if (!tracked(x, weight, bias)) return out
-  const before = (g: Tensor) => (activation === 'none' ? g : chain[activation](g, out))
+  // The gradients of both parameters, sample by sample, begin with the same one.
+  let known: { of: Tensor; inner: Tensor } | null = null
+  const before = (g: Tensor) => {
+    if (activation === 'none') return g
+    if (isRecording()) return chain[activation](g, out)
+    if (known?.of !== g || known.inner.disposed) known = { of: g, inner: chain[activation](g, out) }
+    return known.inner
+  }
   const direct = x.size > 0 && out.size > 0 && x.dtype === weight.dtype && dtype === sums
   const rule = (g: Tensor) => {
     if (direct && !isRecording() && g.dtype === dtype && (!bias || bias.dtype === dtype)) {

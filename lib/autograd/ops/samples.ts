@@ -86,7 +86,7 @@ export function productSamples(g: Tensor, x: Tensor, samples: number, measure: M
 
 /** Of what was added to every row. */
 export const rowSamples = (g: Tensor, samples: number, measure: Measure): Tensor =>
-  finish(sum(bySample(g, samples), 1), measure)
+  finish(measure && g.shape[0] === samples ? g : sum(bySample(g, samples), 1), measure)
 
 /** Whether an operand was broadcast along the samples of a result like g. */
 export const isBroadcast = (g: Tensor, shape: Shape): boolean =>
