@@ -7,7 +7,7 @@ import { scope, scopeWith } from '../tensor/scope.js'
 import { sameShape, shownShape } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
 import * as ops from './ops/index.js'
-import { withRecording } from './tape.js'
+import { withRecording, withSpendable } from './tape.js'
 
 /** Options of backward() and grad(). */
 export interface BackwardOptions {
@@ -71,6 +71,11 @@ export function propagate(
       grads.set(tensor, grad)
       return
     }
+    if (holders.get(sum) === 1 && ops.ownsMemory(sum) && sum.dtype === grad.dtype) {
+      ops.addInto(sum, grad)
+      spent(grad)
+      return
+    }
     const total = ops.add(sum, grad)
     grads.set(tensor, total)
     if (options.createGraph) return
@@ -109,7 +114,8 @@ export function propagate(
       results = rule(given)
     } else {
       const made: Tensor[] = []
-      results = scopeWith(() => rule(given), made)
+      const own = holders.get(given) === 1 ? given : null
+      results = scopeWith(() => withSpendable(own, () => rule(given)), made)
       for (const result of made) holders.set(result, 0)
       for (let i = 0; i < results.length; i++) {
         const held = inputs[i] && results[i] ? holders.get(results[i] as Tensor) : undefined
@@ -122,7 +128,10 @@ export function propagate(
       if (input && result) give(input, result)
     }
     if (!options.createGraph) spent(given)
-    if (!retain) node.free()
+    if (retain) continue
+    const used = !options.createGraph
+    node.free(used)
+    if (used && tensor.holder === 'tape') tensor.letGo()
   }
   for (const [tensor, grad] of grads) {
     if (tensor.node && !ends?.has(tensor)) continue

@@ -20,6 +20,8 @@ export type SampleRule = (
 export class Node {
   /** Grows with time: operands are older than results. */
   readonly order = ++clock
+  /** Whether the rule may read the result's values. */
+  readsResult = true
 
   constructor(
     /** The operands that gradients flow to; null where one needs none. */
@@ -28,17 +30,25 @@ export class Node {
     public rule: ((grad: Tensor) => (Tensor | null)[]) | null,
     /** Gradients sample by sample (per-sample.ts), where the operation knows them. */
     public samples: SampleRule | null,
+    /** Tensors that only this record holds. */
+    public saved: readonly Tensor[],
   ) {}
 
-  /** Forgets how it was computed, and lets go of everything older. */
-  free(): void {
+  /**
+   * Forgets how it was computed, and lets go of everything older.
+   *
+   * @param used whether what was saved has served: gradients that are recorded themselves read it again
+   */
+  free(used: boolean): void {
     this.rule = null
     this.samples = null
     this.inputs = none
+    if (used) for (const tensor of this.saved) tensor.dispose()
+    this.saved = none
   }
 }
 
-const none: readonly (Tensor | null)[] = []
+const none: readonly never[] = []
 
 let clock = 0
 let recording = true
@@ -78,18 +88,57 @@ export function tracked(
   )
 }
 
-/** Records how `result` was made; returns it. */
+/** Says that the rule behind a result does not read the result's values; returns it. */
+export function unread(result: Tensor): Tensor {
+  if (result.node) result.node.readsResult = false
+  return result
+}
+
+/**
+ * Says that the package made `x` and used it up for `result`, so that nobody else holds it: its memory goes
+ * back when the tape has no use for it any more, or now where nothing is recorded.
+ */
+export function usedUp(x: Tensor, result: Tensor): void {
+  if (x === result || x.holder === 'outside' || x.kept || x.hooks) return
+  if (x.node) x.holder = 'tape'
+  else if (!recording && !x.requiresGrad) x.dispose()
+}
+
+/** The gradient that the running rule may write over: nothing else in the backward pass waits for it. */
+let spendable: Tensor | null = null
+
+/** Runs a rule that may write its result over `grad`, if that is not null. */
+export function withSpendable<T>(grad: Tensor | null, rule: () => T): T {
+  const before = spendable
+  spendable = grad
+  try {
+    return rule()
+  } finally {
+    spendable = before
+  }
+}
+
+/** Whether the running rule may write over the gradient that it was given. */
+export const isSpendable = (grad: Tensor): boolean => grad === spendable && !recording
+
+/**
+ * Records how `result` was made; returns it.
+ *
+ * @param saved tensors that the rule needs and nobody else has: they go with the record
+ */
 export function record(
   result: Tensor,
   inputs: readonly (Tensor | null)[],
   rule: (grad: Tensor) => (Tensor | null)[],
   samples: SampleRule | null = null,
+  saved: readonly Tensor[] = none,
 ): Tensor {
   result.requiresGrad = true
   result.node = new Node(
     inputs.map((input) => (input?.requiresGrad ? input : null)),
     rule,
     samples,
+    saved,
   )
   return result
 }

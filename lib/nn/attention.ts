@@ -1,7 +1,7 @@
 /** Attention and the transformer block. */
 
 import {
-  add,
+  addOnto,
   linear,
   logicalAnd,
   logicalNot,
@@ -11,6 +11,7 @@ import {
   scaledDotProductAttention,
   slice,
 } from '../autograd/ops/index.js'
+import { usedUp } from '../autograd/tape.js'
 import { checkChoice, checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { checkGenerator, type Generator } from '../random/index.js'
@@ -22,6 +23,7 @@ import { xavierUniform } from './init.js'
 import { Dropout, GELU, Linear, ReLU, SiLU } from './layers.js'
 import { Module, parameter } from './module.js'
 import { LayerNorm, RMSNorm } from './norm.js'
+import { discreetly, pass, through } from './passing.js'
 
 /** What one call of attention may be told. */
 export interface AttentionCall {
@@ -94,7 +96,9 @@ export class MultiHeadAttention extends Module {
     const mask = this.#mask(options, (context ?? x).shape)
     if (!context) {
       const packed = linear(x, this.inProjWeight, this.inProjBias)
-      return this.outProj.call(packedAttention(packed, this.heads, { causal, mask }))
+      const seen = packedAttention(packed, this.heads, { causal, mask })
+      usedUp(packed, seen)
+      return through(this.outProj, seen)
     }
     const { width, heads } = this
     const project = (from: Tensor, begin: number, end: number) =>
@@ -112,7 +116,7 @@ export class MultiHeadAttention extends Module {
     const both = project(context, width, 3 * width)
     const [k, v] = [apart(slice(both, 2, 0, width)), apart(slice(both, 2, width))]
     const y = scaledDotProductAttention(q, k, v, { causal, mask })
-    return this.outProj.call(reshape(permute(y, [0, 2, 1, 3]), x.shape))
+    return pass(this.outProj, reshape(permute(y, [0, 2, 1, 3]), x.shape))
   }
 
   #mask({ keyPaddingMask, mask }: AttentionCall, keys: readonly number[]): Tensor | null {
@@ -203,14 +207,23 @@ export class TransformerBlock extends Module {
   }
 
   forward(x: Tensor, options: AttentionCall = {}): Tensor {
-    const drop = (t: Tensor) => (this.dropout ? this.dropout.call(t) : t)
-    const attend = (t: Tensor) => drop(this.attention.call(t, options))
-    const think = (t: Tensor) => drop(this.mlp2.call(this.activation.call(this.mlp1.call(t))))
-    if (this.#preNorm) {
-      const y = add(x, attend(this.norm1.call(x)))
-      return add(y, think(this.norm2.call(y)))
+    const drop = (t: Tensor, kept: Tensor) => (this.dropout ? through(this.dropout, t, kept) : t)
+    const attend = (t: Tensor) => drop(through(this.attention, t, x, options), x)
+    const think = (t: Tensor, kept: Tensor) => {
+      const hidden = through(this.activation, through(this.mlp1, t, kept), kept)
+      return drop(through(this.mlp2, hidden, kept), kept)
     }
-    const y = this.norm1.call(add(x, attend(x)))
-    return this.norm2.call(add(y, think(y)))
+    if (this.#preNorm) {
+      const y = addOnto(x, attend(pass(this.norm1, x)))
+      const z = addOnto(y, think(pass(this.norm2, y), y))
+      usedUp(y, z)
+      return z
+    }
+    const y = through(this.norm1, addOnto(x, attend(x)))
+    const z = addOnto(y, think(y, y))
+    usedUp(y, z)
+    return through(this.norm2, z)
   }
 }
+
+discreetly(MultiHeadAttention, TransformerBlock)

@@ -6,6 +6,7 @@ import { checkGenerator, type Generator } from '../random/index.js'
 import { Tensor } from '../tensor/tensor.js'
 import { normal } from './init.js'
 import { Module, parameter } from './module.js'
+import { discreetly } from './passing.js'
 
 /** A table of vectors: int32 numbers of any shape become [..., embeddingDim]. */
 export class Embedding extends Module {
@@ -41,3 +42,5 @@ export class Embedding extends Module {
     return embedding(indices, this.weight, { paddingIndex: this.#paddingIndex })
   }
 }
+
+discreetly(Embedding)

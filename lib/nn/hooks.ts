@@ -4,6 +4,7 @@ import { isRecording, record, tracked } from '../autograd/tape.js'
 import { wrong } from '../engine/check.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Module } from './module.js'
+import { shown } from './passing.js'
 
 /** Called with the first input before forward; what it returns takes the input's place. */
 export type ForwardPreHook = (module: Module, input: Tensor) => Tensor | undefined
@@ -54,13 +55,17 @@ export class Hooks {
   run(x: Tensor, forward: (input: Tensor) => Tensor): Tensor {
     const { forwardPre, forward: after, backwardPre, backward } = this.#sets
     let input = x
+    shown(x)
     for (const hook of forwardPre) input = hook(this.#module, input) ?? input
+    shown(input)
     const y =
       backwardPre.size + backward.size > 0 && input instanceof Tensor
         ? this.#between(input, forward)
         : forward(input)
+    shown(y)
     let output = y
     for (const hook of after) output = hook(this.#module, input, output) ?? output
+    shown(output)
     return output
   }
 

@@ -9,6 +9,7 @@ import {
 } from '../autograd/ops/conv.js'
 import * as ops from '../autograd/ops/index.js'
 import type { Compute } from '../autograd/ops/products.js'
+import { usedUp } from '../autograd/tape.js'
 import {
   checkChoice,
   checkFinite,
@@ -22,6 +23,7 @@ import { checkFloating, toTensor } from '../tensor/interop.js'
 import { Tensor } from '../tensor/tensor.js'
 import { fans, kaimingUniform, uniform } from './init.js'
 import { Module, parameter } from './module.js'
+import { discreetly, isDiscreet, pass } from './passing.js'
 
 /** Options of layers with weights. */
 export interface WeightOptions {
@@ -76,7 +78,12 @@ export class Linear extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return ops.linear(x, this.weight, this.bias, this.activation, this.#compute)
+    return this.ending(x, this.activation)
+  }
+
+  /** forward() with another activation. For the package's own use (Sequential). */
+  ending(x: Tensor, activation: Linear['activation']): Tensor {
+    return ops.linear(x, this.weight, this.bias, activation, this.#compute)
   }
 }
 
@@ -84,6 +91,8 @@ export class Linear extends Module {
 export class Conv2d extends Module {
   readonly weight: Tensor
   readonly bias: Tensor | null
+  /** What the convolution ends with. */
+  readonly activation: 'none' | 'relu'
   readonly #options: Conv2dOptions
 
   constructor(
@@ -95,7 +104,14 @@ export class Conv2d extends Module {
     super()
     checkInteger(inChannels, 'inChannels', 1)
     checkInteger(outChannels, 'outChannels', 1)
-    const { groups = 1, stride = 1, padding = 0, dilation = 1 } = checkOptions(options)
+    const {
+      groups = 1,
+      stride = 1,
+      padding = 0,
+      dilation = 1,
+      activation = 'none',
+    } = checkOptions(options)
+    this.activation = checkChoice(activation, 'activation', ['none', 'relu'])
     checkInteger(groups, 'groups', 1)
     pair(stride, 'stride', 1)
     pair(padding, 'padding', 0)
@@ -110,6 +126,11 @@ export class Conv2d extends Module {
 
   forward(x: Tensor): Tensor {
     return ops.conv2d(x, this.weight, this.bias, this.#options)
+  }
+
+  /** forward() with another activation. For the package's own use (Sequential). */
+  ending(x: Tensor, activation: Conv2d['activation']): Tensor {
+    return ops.conv2d(x, this.weight, this.bias, { ...this.#options, activation })
   }
 }
 
@@ -250,7 +271,10 @@ export class Sine extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return ops.sin(ops.mul(x, this.omega))
+    const phases = ops.mul(x, this.omega)
+    const y = ops.sin(phases)
+    usedUp(phases, y)
+    return y
   }
 }
 
@@ -280,11 +304,20 @@ export class SineLinear extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return ops.sin(ops.mul(ops.linear(x, this.weight, this.bias), this.omega))
+    const sums = ops.linear(x, this.weight, this.bias)
+    const phases = ops.mul(sums, this.omega)
+    const y = ops.sin(phases)
+    usedUp(sums, phases)
+    usedUp(phases, y)
+    return y
   }
 }
 
-/** Modules one after the other. */
+/**
+ * Modules one after the other. A ReLU that follows a Linear or a Conv2d is fused into it, unless somebody
+ * looks at what is between them (hooks). Outputs between the package's own layers live no longer than the
+ * tape needs them.
+ */
 export class Sequential extends Module {
   readonly layers: readonly Module[]
 
@@ -303,7 +336,27 @@ export class Sequential extends Module {
 
   forward(x: Tensor): Tensor {
     let y = x
-    for (const layer of this.layers) y = layer.forward(y)
+    for (let i = 0; i < this.layers.length; i++) {
+      const layer = this.layers[i] as Module
+      let next: Tensor
+      if (endsInRelu(layer, this.layers[i + 1])) {
+        next = layer.ending(y, 'relu')
+        i++
+      } else next = pass(layer, y)
+      if (y !== x) usedUp(y, next)
+      y = next
+    }
     return y
   }
 }
+
+/** Whether one product may do for a layer and the one after it. */
+const endsInRelu = (layer: Module, next: Module | undefined): layer is Linear | Conv2d =>
+  next?.constructor === ReLU &&
+  (layer instanceof Linear || layer instanceof Conv2d) &&
+  layer.activation === 'none' &&
+  isDiscreet(layer) &&
+  isDiscreet(next)
+
+discreetly(Linear, Conv2d, ConvTranspose2d, MaxPool2d, AvgPool2d, Flatten, Dropout)
+discreetly(ReLU, SiLU, Tanh, Sigmoid, GELU, Sine, SineLinear, Sequential)

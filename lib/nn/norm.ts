@@ -1,8 +1,8 @@
 /** Normalisation layers; names, defaults and initial values are PyTorch's. */
 
-import { add, batchNorm, layerNorm, mul, reshape, rmsNorm } from '../autograd/ops/index.js'
+import { addOnto, batchNorm, layerNorm, mul, reshape, rmsNorm } from '../autograd/ops/index.js'
 import { copyInto } from '../autograd/ops/memory.js'
-import { noGrad } from '../autograd/tape.js'
+import { noGrad, usedUp } from '../autograd/tape.js'
 import { checkInteger, checkNumber, checkOptions, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { ones, zeros } from '../tensor/create.js'
@@ -11,6 +11,7 @@ import { scope } from '../tensor/scope.js'
 import { checkShape, type Shape, shownShape } from '../tensor/shape.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { buffer, Module, parameter } from './module.js'
+import { discreetly } from './passing.js'
 
 const shapeOf = (shape: number | Shape): number[] =>
   checkShape(typeof shape === 'number' ? [shape] : shape, 'normalizedShape')
@@ -100,10 +101,15 @@ export class GroupNorm extends Module {
     }
     const n = x.shape[0] as number
     const rows = reshape(x, [n * this.groups, x.size / Math.max(n * this.groups, 1)])
-    const y = reshape(layerNorm(rows, null, null, { eps: this.#eps }), x.shape)
+    const normal = layerNorm(rows, null, null, { eps: this.#eps })
+    const y = reshape(normal, x.shape)
+    usedUp(rows, normal)
+    usedUp(normal, y)
     if (!this.weight || !this.bias) return y
     const wide = [this.channels, ...x.shape.slice(2).map(() => 1)]
-    return add(mul(y, reshape(this.weight, wide)), reshape(this.bias, wide))
+    const scaled = mul(y, reshape(this.weight, wide))
+    usedUp(y, scaled)
+    return addOnto(reshape(this.bias, wide), scaled)
   }
 }
 
@@ -193,3 +199,5 @@ export class BatchNorm extends Module {
     )
   }
 }
+
+discreetly(LayerNorm, RMSNorm, GroupNorm, BatchNorm)

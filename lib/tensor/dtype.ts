@@ -19,7 +19,8 @@ export const dtypeCodes: Record<DType, number> = {
   bool: 5,
 }
 
-const dtypes = Object.keys(dtypeCodes) as DType[]
+/** In the order of their numbers. */
+export const dtypes = Object.keys(dtypeCodes) as DType[]
 
 /** A dtype that a user gave. */
 export const checkDType = (dtype: unknown): DType => checkChoice(dtype, 'dtype', dtypes)

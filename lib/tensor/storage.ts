@@ -8,10 +8,15 @@ import { checkNumber } from '../engine/check.js'
 import { DeviceError } from '../engine/errors.js'
 import { type DeviceBuffer, type NativeBuffer, native } from '../engine/native.js'
 import { openDevice } from '../engine/plugins.js'
-import { arrayTypes, bytesOf, type DType, dtypeCodes, type TypedArray } from './dtype.js'
+import { arrayTypes, bytesOf, type DType, dtypeCodes, dtypes, type TypedArray } from './dtype.js'
 
 /** Recycled arrays by dtype and length. */
 const shelves = new Map<number, TypedArray[]>()
+/** Keys of shelves with large arrays, by dtype in ascending lengths: these stand in for smaller ones. */
+const largeKeys = new Map<DType, number[]>()
+const largeBytes = 1 << 16
+/** A large array stands in for one that fills at least this part of it. */
+const leastUse = 1 / 4
 let shelvedBytes = 0
 let shelfLimit = 1 << 30
 
@@ -26,6 +31,8 @@ export class Storage {
     /** False once somebody outside can hold the array. */
     public recyclable: boolean,
     readonly device = 'cpu',
+    /** The recycled array that `buffer` is the beginning of, if it is not all of it. */
+    readonly whole: TypedArray | null = null,
   ) {}
 
   /** The typed array; throws DeviceError where the memory is a device's. */
@@ -44,14 +51,43 @@ export class Storage {
       native.releaseBuffer(this.buffer as DeviceBuffer)
       return
     }
-    const bytes = this.array.byteLength
+    const array = this.whole ?? this.array
+    const bytes = array.byteLength
     if (shelvedBytes + bytes > shelfLimit) clearRecycled()
     if (bytes > shelfLimit) return
     shelvedBytes += bytes
     const shelf = shelves.get(this.key)
-    if (shelf) shelf.push(this.array)
-    else shelves.set(this.key, [this.array])
+    if (shelf) shelf.push(array)
+    else {
+      shelves.set(this.key, [array])
+      if (bytes >= largeBytes) noteLarge(this.key)
+    }
   }
+}
+
+function noteLarge(key: number): void {
+  const dtype = dtypes[key % 8] as DType
+  const keys = largeKeys.get(dtype)
+  if (!keys) largeKeys.set(dtype, [key])
+  else {
+    const at = keys.findIndex((other) => other > key)
+    keys.splice(at < 0 ? keys.length : at, 0, key)
+  }
+}
+
+/** The smallest recycled array that is larger than wanted and not much larger. */
+function standIn(dtype: DType, length: number): Storage | null {
+  const most = keyOf(dtype, length / leastUse)
+  const least = keyOf(dtype, length)
+  for (const key of largeKeys.get(dtype) ?? []) {
+    if (key <= least) continue
+    if (key > most) break
+    const whole = shelves.get(key)?.pop()
+    if (!whole) continue
+    shelvedBytes -= whole.byteLength
+    return new Storage(whole.subarray(0, length), key, true, 'cpu', whole)
+  }
+  return null
 }
 
 let made = 0
@@ -89,6 +125,13 @@ export function allocate(dtype: DType, length: number, zero = false, device = 'c
     if (zero) recycled.fill(0)
     return new Storage(recycled, key, true)
   }
+  if (length * bytesOf(dtype) >= largeBytes) {
+    const other = standIn(dtype, length)
+    if (other) {
+      if (zero) other.array.fill(0)
+      return other
+    }
+  }
   made++
   try {
     return new Storage(newArray(dtype, length), key, true)
@@ -105,6 +148,7 @@ export function adopt(array: TypedArray): Storage {
 /** Gives recycled memory back to the system. */
 export function clearRecycled(): void {
   shelves.clear()
+  largeKeys.clear()
   shelvedBytes = 0
 }
 

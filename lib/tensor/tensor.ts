@@ -37,6 +37,12 @@ export class Tensor extends Operations {
   kept = false
   /** How this tensor was computed, while the tape keeps that. */
   node: Node | null = null
+  /**
+   * Who may hold this tensor. 'anyone' until a layer says that it made and used it up inside: then only the
+   * 'tape' does, which gives the memory back with the record. Code outside the package that was shown the
+   * tensor (hooks, modules of users) may hold it: 'outside' stays.
+   */
+  holder: 'anyone' | 'tape' | 'outside' = 'anyone'
   #storage: Storage | null
   #grad: Tensor | null = null
   #hooks: Set<(grad: Tensor) => Tensor | undefined> | null = null
@@ -187,6 +193,12 @@ export class Tensor extends Operations {
     this.#storage = null
     this.node = null
     this.#grad = null
+  }
+
+  /** Gives the memory back but stays on the tape: for what nobody reads any more. For the package's own use. */
+  letGo(): void {
+    this.#storage?.release()
+    this.#storage = null
   }
 
   [Symbol.dispose](): void {

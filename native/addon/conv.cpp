@@ -60,10 +60,11 @@ Convolution read_convolution(Call& call, Access x, Access weight, Access y) {
   return c;
 }
 
-// conv2d(bias | null, x, weight, y)
+// conv2d(bias | null, x, weight, y): the block ends with the activation, none or relu
 auto forward(Call& call) {
   const View bias = call.optional_view("bias", Access::read);
-  const Convolution c = read_convolution(call, Access::read, Access::read, Access::write);
+  Convolution c = read_convolution(call, Access::read, Access::read, Access::write);
+  c.args.activation = call.choice("activation", Activation::relu);
   check(bias.data == nullptr || (bias.rank == 1 && bias.shape[0] == c.args.o && bias.contiguous() &&
                                  bias.dtype == c.args.dtype),
         "'bias' must hold one value a channel");

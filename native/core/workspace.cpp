@@ -21,8 +21,8 @@ constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1)
 void* allocate_host(void*, size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
   void* const data = std::aligned_alloc(alignment, round_up(bytes, alignment));
-  // Panels are read line by line across many pages.
-  if (data != nullptr && alignment == kHugePage) want_huge_pages(data, round_up(bytes, alignment));
+  // Panels are read line by line across many pages. Whole huge pages only: one is resident at its first byte.
+  if (data != nullptr && alignment == kHugePage) want_huge_pages(data, bytes);
   return data;
 }
 
@@ -71,7 +71,7 @@ void* Workspace::take_bytes(size_t bytes) {
     }
   }
   if (block_ == blocks_.size()) {
-    const size_t size = std::max({bytes, kSmallestBlock, reserved_bytes() / 2});
+    const size_t size = std::max(bytes, kSmallestBlock);
     blocks_.reserve(blocks_.size() + 1);
     void* data = source_.allocate(source_.owner, size);
     if (data == nullptr) throw std::bad_alloc();

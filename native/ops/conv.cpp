@@ -92,6 +92,7 @@ Status conv2d(Context& context, const ConvArgs& args, const void* x, const void*
     direct.x = x;
     direct.weight = weight;
     direct.bias = bias;
+    direct.relu = args.activation == Activation::relu;
     direct.y = y;
     return context.kernels.conv.direct(context, direct);
   }
@@ -109,6 +110,7 @@ Status conv2d(Context& context, const ConvArgs& args, const void* x, const void*
       gemm.b = weights_of(args, s, weight, g).transposed();
       gemm.d = outputs_of(args, s, y, first, g).transposed();
       gemm.bias = bias == nullptr ? nullptr : at(bias, g * s.group_out, args.dtype);
+      gemm.activation = args.activation;
       gemm.batch = n;
       PALIMPSEST_TRY(multiply(context, args, gemm));
     }

@@ -9,7 +9,7 @@ import { broadcastStrides, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { isRecording, record, tracked } from '../tape.js'
 import { mul, sub, where } from './elementwise.js'
-import { contiguous } from './memory.js'
+import { contiguous, dense } from './memory.js'
 import { matmul } from './products.js'
 import { sum } from './reductions.js'
 import { softmax } from './softmax.js'
@@ -115,7 +115,7 @@ function viewOf(x: Tensor, shape: number[], strides: number[], offset = x.offset
 }
 
 /** Unit stride along the width, or a copy. */
-const unit = (x: Tensor) => (x.strides[3] === 1 || x.shape[3] === 1 ? x : contiguous(x))
+const unit = (x: Tensor) => (x.strides[3] === 1 || x.shape[3] === 1 ? x : dense(x))
 
 function checkHeads(q: Tensor, k: Tensor, v: Tensor): void {
   const named = { queries: q, keys: k, values: v }
@@ -168,16 +168,22 @@ export function scaledDotProductAttention(
   ]
   checkHeads(q, k, v)
   const settings = settle(q, k, options)
-  const heads: Heads = [unit(q.detach()), unit(k.detach()), unit(v.detach())]
+  const heads: Heads = [unit(q), unit(k), unit(v)]
   const out = Tensor.empty([...q.shape.slice(0, 3), v.shape[3] as number], q.dtype, q.device)
   const lse = forward(heads, settings, out)
   if (!tracked(q, k, v)) return out
-  return record(out, [q, k, v], (g) => {
-    if (isRecording()) return attentionSlopes([q, k, v], settings, g)
-    const slopes = heads.map((x) => Tensor.empty(x.shape, x.dtype, x.device)) as unknown as Heads
-    backward(heads, settings, out, lse, unit(g), slopes)
-    return [...slopes]
-  })
+  return record(
+    out,
+    [q, k, v],
+    (g) => {
+      if (isRecording()) return attentionSlopes([q, k, v], settings, g)
+      const slopes = heads.map((x) => Tensor.empty(x.shape, x.dtype, x.device)) as unknown as Heads
+      backward(heads, settings, out, lse, unit(g), slopes)
+      return [...slopes]
+    },
+    null,
+    [lse],
+  )
 }
 
 /**
@@ -208,27 +214,37 @@ export function packedAttention(
     const part = (i: number) => viewOf(x, shape, strides, x.offset + i * headCount * width)
     return [part(0), part(1), part(2)]
   }
-  const dense = contiguous(packed.detach())
-  const heads = apart(dense)
+  const input = dense(packed)
+  const heads = apart(input)
   checkHeads(...heads)
   const settings = settle(heads[0], heads[1], options)
   const merged = Tensor.empty([b, n, headCount * width], packed.dtype, packed.device)
   const strides = [n * headCount * width, width, headCount * width, 1]
   const out = viewOf(merged, [b, headCount, n, width], strides)
   const lse = forward(heads, settings, out)
-  if (!tracked(packed)) return merged
-  return record(merged, [packed], (g) => {
-    const split = (x: Tensor) => permute(reshape(x, [b, n, headCount, width]), [0, 2, 1, 3])
-    if (isRecording()) {
-      const parts = permute(reshape(packed, [b, n, 3, headCount, width]), [2, 0, 3, 1, 4])
-      const three = [0, 1, 2].map((i) => select(parts, 0, i)) as unknown as Heads
-      const slopes = attentionSlopes(three, settings, split(g)) as Tensor[]
-      return [reshape(permute(stack(slopes, 0), [1, 3, 0, 2, 4]), packed.shape)]
-    }
-    const slope = Tensor.empty(packed.shape, packed.dtype, packed.device)
-    backward(heads, settings, out, lse, unit(split(contiguous(g))), apart(slope))
-    return [slope]
-  })
+  const saved = [...heads, out, lse, ...(input === packed ? [] : [input])]
+  if (!tracked(packed)) {
+    for (const tensor of saved) tensor.dispose()
+    return merged
+  }
+  return record(
+    merged,
+    [packed],
+    (g) => {
+      const split = (x: Tensor) => permute(reshape(x, [b, n, headCount, width]), [0, 2, 1, 3])
+      if (isRecording()) {
+        const parts = permute(reshape(packed, [b, n, 3, headCount, width]), [2, 0, 3, 1, 4])
+        const three = [0, 1, 2].map((i) => select(parts, 0, i)) as unknown as Heads
+        const slopes = attentionSlopes(three, settings, split(g)) as Tensor[]
+        return [reshape(permute(stack(slopes, 0), [1, 3, 0, 2, 4]), packed.shape)]
+      }
+      const slope = Tensor.empty(packed.shape, packed.dtype, packed.device)
+      backward(heads, settings, out, lse, unit(split(contiguous(g))), apart(slope))
+      return [slope]
+    },
+    null,
+    saved,
+  )
 }
 
 /** The gradients in differentiable operations, for gradients of gradients. */

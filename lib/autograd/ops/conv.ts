@@ -1,17 +1,17 @@
 /** Convolution and pooling of images [n, channels, height, width], and their gradients. */
 
 import { begin, number, view } from '../../engine/call.js'
-import { checkInteger, checkOptions, wrong } from '../../engine/check.js'
+import { checkChoice, checkInteger, checkOptions, wrong } from '../../engine/check.js'
 import { DTypeError, ShapeError } from '../../engine/errors.js'
 import { native } from '../../engine/native.js'
 import { type ArrayLike, checkWideFloat, toTensor } from '../../tensor/interop.js'
 import { type Shape, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { type Measure, record, tracked } from '../tape.js'
-import { add } from './elementwise.js'
+import { add, reluBackward } from './elementwise.js'
 import { im2col } from './im2col.js'
-import { contiguous } from './memory.js'
-import { matmul } from './products.js'
+import { dense } from './memory.js'
+import { fusedActivations, matmul } from './products.js'
 import { sum } from './reductions.js'
 import { finishInChunks, NotPerSample, rowSamples } from './samples.js'
 import { reshape, slice, transpose } from './views.js'
@@ -33,6 +33,8 @@ export interface WindowOptions {
 export interface Conv2dOptions extends WindowOptions {
   /** Channels are split into this many independent groups; 1 by default. */
   groups?: number
+  /** What the convolution ends with, without a pass of its own: 'none' (default) or 'relu'. */
+  activation?: 'none' | 'relu'
 }
 
 /** Checks a pair; names it in errors. */
@@ -125,7 +127,14 @@ export function conv2d(
   offsets: ArrayLike | null = null,
   options: Conv2dOptions = {},
 ): Tensor {
-  const { stride = 1, padding = 0, dilation = 1, groups = 1 } = checkOptions(options)
+  const {
+    stride = 1,
+    padding = 0,
+    dilation = 1,
+    groups = 1,
+    activation = 'none',
+  } = checkOptions(options)
+  checkChoice(activation, 'activation', ['none', 'relu'])
   const { x, weight, bias, channels } = operands(images, kernels, offsets, groups, false)
   const [, , kh, kw] = weight.shape as [number, number, number, number]
   const window: Window = [
@@ -134,7 +143,8 @@ export function conv2d(
     pair(padding, 'padding', 0),
     pair(dilation, 'dilation', 1),
   ]
-  return convolve(x, weight, bias, { window, groups, y: outputShape(x, window, channels) })
+  const geometry = { window, groups, y: outputShape(x, window, channels) }
+  return convolve(x, weight, bias, geometry, activation)
 }
 
 /** What the three products of a convolution share. */
@@ -153,25 +163,37 @@ function writeProduct(x: Tensor, weight: Tensor, y: Tensor, { window, groups }: 
 
 // The convolution and its two gradients are bilinear, and the gradients of each are the other two.
 
-function convolve(x: Tensor, weight: Tensor, bias: Tensor | null, geometry: Geometry): Tensor {
-  const input = contiguous(x.detach())
-  const kernel = contiguous(weight.detach())
-  const plainBias = bias ? contiguous(bias.detach()) : null
+function convolve(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null,
+  geometry: Geometry,
+  activation: 'none' | 'relu' = 'none',
+): Tensor {
+  const input = dense(x)
+  const kernel = dense(weight)
+  const plainBias = bias ? dense(bias) : null
   const y = Tensor.empty(geometry.y, x.dtype, x.device)
   begin()
   if (plainBias) view(plainBias)
   writeProduct(input, kernel, y, geometry)
+  number(fusedActivations.indexOf(activation))
   native.conv2d(plainBias ? plainBias.buffer : null, input.buffer, kernel.buffer, y.buffer)
+  if (input !== x) input.dispose()
   if (!tracked(x, weight, bias)) return y
-  const rule = (g: Tensor) => [
-    x.requiresGrad ? towardsInput(weight, g, x.shape, geometry) : null,
-    weight.requiresGrad ? towardsWeight(x, g, weight.shape, geometry) : null,
-    bias?.requiresGrad ? sum(g, [0, 2, 3]) : null,
-  ]
+  const before = (g: Tensor) => (activation === 'none' ? g : reluBackward(g, y, true))
+  const rule = (g: Tensor) => {
+    const inner = before(g)
+    return [
+      x.requiresGrad ? towardsInput(weight, inner, x.shape, geometry) : null,
+      weight.requiresGrad ? towardsWeight(x, inner, weight.shape, geometry) : null,
+      bias?.requiresGrad ? sum(inner, [0, 2, 3]) : null,
+    ]
+  }
   return record(y, [x, weight, bias], rule, (g, samples, i) => {
     if (i === 0) return null
-    if (i === 2) return (measure) => rowSamples(sum(g, [2, 3]), samples, measure)
-    return kernelSamples(x, g, samples, weight.shape, geometry)
+    if (i === 2) return (measure) => rowSamples(sum(before(g), [2, 3]), samples, measure)
+    return kernelSamples(x, before(g), samples, weight.shape, geometry)
   })
 }
 
@@ -199,8 +221,8 @@ function imageSamples(x: Tensor, g: Tensor, shape: Shape, { window, groups }: Ge
 }
 
 function towardsInput(weight: Tensor, g: Tensor, shape: Shape, geometry: Geometry): Tensor {
-  const kernel = contiguous(weight.detach())
-  const dy = contiguous(g.detach())
+  const kernel = dense(weight)
+  const dy = dense(g)
   const dx = Tensor.empty(shape, g.dtype, g.device)
   begin()
   writeProduct(dx, kernel, dy, geometry)
@@ -217,8 +239,8 @@ function towardsInput(weight: Tensor, g: Tensor, shape: Shape, geometry: Geometr
 }
 
 function towardsWeight(x: Tensor, g: Tensor, shape: Shape, geometry: Geometry): Tensor {
-  const input = contiguous(x.detach())
-  const dy = contiguous(g.detach())
+  const input = dense(x)
+  const dy = dense(g)
   const dw = Tensor.empty(shape, g.dtype, g.device)
   begin()
   writeProduct(input, dw, dy, geometry)
@@ -297,7 +319,7 @@ export function maxPool2d(
   const x = toTensor(images, 'images')
   checkImages(x)
   const window = poolWindow(kernel, options)
-  const input = contiguous(x.detach())
+  const input = dense(x)
   const y = Tensor.empty(outputShape(x, window, x.shape[1] as number), x.dtype, x.device)
   const indices = Tensor.empty(y.shape, 'int32', x.device)
   begin()
@@ -306,13 +328,16 @@ export function maxPool2d(
   writeWindow(window)
   view(indices)
   native.maxPool(input.buffer, y.buffer, indices.buffer)
-  if (!tracked(x)) return y
-  return record(y, [x], (g) => [spreadMaxima(g, indices, x.shape, window)])
+  if (!tracked(x)) {
+    indices.dispose()
+    return y
+  }
+  return record(y, [x], (g) => [spreadMaxima(g, indices, x.shape, window)], null, [indices])
 }
 
 /** Puts every entry of `g` where its window's maximum stood. */
 function spreadMaxima(g: Tensor, indices: Tensor, shape: Shape, window: Window): Tensor {
-  const dy = contiguous(g.detach())
+  const dy = dense(g)
   const dx = Tensor.empty(shape, g.dtype, g.device)
   begin()
   view(dx)
@@ -326,13 +351,13 @@ function spreadMaxima(g: Tensor, indices: Tensor, shape: Shape, window: Window):
 
 /** The entries of `h` where the maxima stood: only gradients of gradients need this. */
 function takeMaxima(h: Tensor, indices: Tensor, window: Window): Tensor {
-  const dense = contiguous(h.detach())
+  const source = dense(h)
   const y = Tensor.empty(indices.shape, h.dtype)
   const pixels = (h.shape[2] as number) * (h.shape[3] as number)
   const perPlane = (y.shape[2] as number) * (y.shape[3] as number)
   for (let i = 0; i < y.size; i++) {
     const at = Math.floor(i / perPlane) * pixels + (indices.array[i] as number)
-    y.array[i] = dense.array[dense.offset + at] as number
+    y.array[i] = source.array[source.offset + at] as number
   }
   return tracked(h) ? record(y, [h], (g) => [spreadMaxima(g, indices, h.shape, window)]) : y
 }
@@ -349,7 +374,7 @@ export function avgPool2d(
 }
 
 function windowMeans(x: Tensor, window: Window): Tensor {
-  const input = contiguous(x.detach())
+  const input = dense(x)
   const y = Tensor.empty(outputShape(x, window, x.shape[1] as number), x.dtype, x.device)
   begin()
   view(input)
@@ -361,7 +386,7 @@ function windowMeans(x: Tensor, window: Window): Tensor {
 }
 
 function spreadMeans(g: Tensor, shape: Shape, window: Window): Tensor {
-  const dy = contiguous(g.detach())
+  const dy = dense(g)
   const dx = Tensor.empty(shape, g.dtype, g.device)
   begin()
   view(dx)

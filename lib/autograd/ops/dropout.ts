@@ -4,24 +4,26 @@ import { begin, number, view } from '../../engine/call.js'
 import { native } from '../../engine/native.js'
 import type { Generator } from '../../random/generator.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { record, tracked } from '../tape.js'
-import { contiguous } from './memory.js'
+import { record, tracked, unread } from '../tape.js'
+import { dense, overGradient } from './memory.js'
 
 /** Zeroes entries with probability p and scales the others by 1/(1 − p); one number an entry. */
 export const dropout = (x: Tensor, p: number, generator: Generator): Tensor =>
   dropoutAt(x, p, generator.seed, generator.skip(x.size))
 
-function dropoutAt(x: Tensor, p: number, seed: number, position: number): Tensor {
-  const dense = contiguous(x.detach())
-  const y = Tensor.empty(x.shape, x.dtype, x.device)
+/** With `last`, as a rule that needs x for nothing else, it may be written over x. */
+function dropoutAt(x: Tensor, p: number, seed: number, position: number, last = false): Tensor {
+  const input = dense(x)
+  const y = last ? overGradient(x, x) : Tensor.empty(x.shape, x.dtype, x.device)
   begin()
-  view(dense)
+  view(input)
   view(y)
   number(seed)
   number(position)
   // u < p for u = j/2^24 is j < ⌈p·2^24⌉.
   number(Math.ceil(p * 2 ** 24))
   number(p < 1 ? 1 / (1 - p) : 0)
-  native.dropout(dense.buffer, y.buffer)
-  return tracked(x) ? record(y, [x], (g) => [dropoutAt(g, p, seed, position)]) : y
+  native.dropout(input.buffer, y.buffer)
+  if (input !== x) input.dispose()
+  return tracked(x) ? unread(record(y, [x], (g) => [dropoutAt(g, p, seed, position, true)])) : y
 }

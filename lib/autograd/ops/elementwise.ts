@@ -3,11 +3,12 @@
 import { checkNumber, checkOptions } from '../../engine/check.js'
 import { type DType, isFloating } from '../../tensor/dtype.js'
 import * as raw from '../../tensor/elementwise.js'
+import { promote } from '../../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
-import { sameShape } from '../../tensor/shape.js'
+import { broadcastShapes, sameShape } from '../../tensor/shape.js'
 import type { Operand, Tensor } from '../../tensor/tensor.js'
-import { record, tracked } from '../tape.js'
-import { cast } from './memory.js'
+import { record, tracked, usedUp } from '../tape.js'
+import { cast, overGradient, ownsMemory } from './memory.js'
 import { sumTo } from './reductions.js'
 import { broadcastSamples, isBroadcast } from './samples.js'
 
@@ -52,13 +53,14 @@ export const log = differentiable('log', (g, x) => div(g, x))
 export const log1p = differentiable('log1p', (g, x) => div(g, add(x, 1)))
 export const sin = differentiable('sin', (g, x) => mul(g, cos(x)))
 export const cos = differentiable('cos', (g, x) => neg(mul(g, sin(x))))
-export const tanh = differentiable('tanh', (g, _x, y) => tanhBackward(g, y))
-export const sigmoid = differentiable('sigmoid', (g, _x, y) => sigmoidBackward(g, y))
-export const relu = onIntegersToo('relu', (g, x) => reluBackward(g, x))
-export const gelu = differentiable('gelu', (g, x) => geluBackward(g, x))
+export const tanh = differentiable('tanh', (g, _x, y) => tanhBackward(g, y, true))
+export const sigmoid = differentiable('sigmoid', (g, _x, y) => sigmoidBackward(g, y, true))
+// From the output, which layers that follow keep anyway.
+export const relu = onIntegersToo('relu', (g, _x, y) => reluBackward(g, y, true))
+export const gelu = differentiable('gelu', (g, x) => geluBackward(g, x, true))
 /** GELU in its tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))) (Hendrycks & Gimpel 2016). */
-export const geluTanh = differentiable('geluTanh', (g, x) => geluTanhBackward(g, x))
-export const silu = differentiable('silu', (g, x) => siluBackward(g, x))
+export const geluTanh = differentiable('geluTanh', (g, x) => geluTanhBackward(g, x, true))
+export const silu = differentiable('silu', (g, x) => siluBackward(g, x, true))
 export const softplus = differentiable('softplus', (g, x) => mul(g, sigmoid(x)))
 export const erf = differentiable('erf', (g, x) =>
   mul(g, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI))),
@@ -72,23 +74,26 @@ export const isFinite = flat('isFinite', 'bool')
 
 // ---- chain rules of activations, fused; each is differentiable itself ------------------------------
 
-/** g·f'(…) in one pass; `again` are the gradients with respect to g and the second operand. */
+/**
+ * g·f'(…) in one pass; `again` are the gradients with respect to g and the second operand. With `last`,
+ * for rules that need g for nothing else, it may be written over g.
+ */
 function chainRule(
   name: raw.BinaryName,
   again: (h: Tensor, g: Tensor, x: Tensor) => [Tensor, Tensor | null],
 ) {
-  return (g: Tensor, x: Tensor): Tensor => {
-    const out = raw.binary(name, g, x)
+  return (g: Tensor, x: Tensor, last = false): Tensor => {
+    const out = last ? raw.binaryInto(name, g, x, overGradient(g, x)) : raw.binary(name, g, x)
     return tracked(g, x) ? record(out, [g, x], (h) => again(h, g, x)) : out
   }
 }
 
-const reluBackward = chainRule('reluBackward', (h, _g, x) => [reluBackward(h, x), null])
-const tanhBackward = chainRule('tanhBackward', (h, g, y) => [
+export const reluBackward = chainRule('reluBackward', (h, _g, x) => [reluBackward(h, x), null])
+export const tanhBackward = chainRule('tanhBackward', (h, g, y) => [
   tanhBackward(h, y),
   mul(mul(h, g), mul(y, -2)),
 ])
-const sigmoidBackward = chainRule('sigmoidBackward', (h, g, y) => [
+export const sigmoidBackward = chainRule('sigmoidBackward', (h, g, y) => [
   sigmoidBackward(h, y),
   mul(mul(h, g), sub(1, mul(y, 2))),
 ])
@@ -128,16 +133,15 @@ function reduceLike(grad: Tensor, like: Tensor): Tensor {
   return cast(sum, like.dtype)
 }
 
-function differentiable2(
-  name: raw.BinaryName,
-  rule: (
-    g: Tensor,
-    a: Tensor | number,
-    b: Tensor | number,
-    y: Tensor,
-    needs: [boolean, boolean],
-  ) => [Tensor | null, Tensor | null],
-) {
+type PairRule = (
+  g: Tensor,
+  a: Tensor | number,
+  b: Tensor | number,
+  y: Tensor,
+  needs: [boolean, boolean],
+) => [Tensor | null, Tensor | null]
+
+function differentiable2(name: raw.BinaryName, rule: PairRule) {
   return (left: Operand, right: Operand): Tensor => {
     const a = operand(left, 'a')
     const b = operand(right, 'b')
@@ -145,27 +149,53 @@ function differentiable2(
       typeof a === 'number' && typeof b === 'number'
         ? raw.binary(name, toTensor({ data: Float32Array.of(a), shape: [] }, 'a'), b)
         : raw.binary(name, a, b)
-    const ta = typeof a === 'number' ? null : a
-    const tb = typeof b === 'number' ? null : b
-    if (!tracked(ta, tb)) return y
-    const needs: [boolean, boolean] = [ta?.requiresGrad ?? false, tb?.requiresGrad ?? false]
-    const back = (g: Tensor) => {
-      const [ga, gb] = rule(g, a, b, y, needs)
-      return [
-        ga && ta?.requiresGrad ? reduceLike(ga, ta) : null,
-        gb && tb?.requiresGrad ? reduceLike(gb, tb) : null,
-      ]
-    }
-    return record(y, [ta, tb], back, (g, samples, i) => {
-      const like = i === 0 ? ta : tb
-      if (!like || !isBroadcast(g, like.shape)) return null
-      return (measure) =>
-        broadcastSamples(rule(g, a, b, y, needs)[i] as Tensor, like.shape, samples, measure)
-    })
+    return recordPair(rule, a, b, y)
   }
 }
 
-export const add = differentiable2('add', (g) => [g, g])
+/** Records a function of two, where that is needed; returns its result. */
+function recordPair(rule: PairRule, a: Tensor | number, b: Tensor | number, y: Tensor): Tensor {
+  const ta = typeof a === 'number' ? null : a
+  const tb = typeof b === 'number' ? null : b
+  if (!tracked(ta, tb)) return y
+  const needs: [boolean, boolean] = [ta?.requiresGrad ?? false, tb?.requiresGrad ?? false]
+  const back = (g: Tensor) => {
+    const [ga, gb] = rule(g, a, b, y, needs)
+    return [
+      ga && ta?.requiresGrad ? reduceLike(ga, ta) : null,
+      gb && tb?.requiresGrad ? reduceLike(gb, tb) : null,
+    ]
+  }
+  return record(y, [ta, tb], back, (g, samples, i) => {
+    const like = i === 0 ? ta : tb
+    if (!like || !isBroadcast(g, like.shape)) return null
+    return (measure) =>
+      broadcastSamples(rule(g, a, b, y, needs)[i] as Tensor, like.shape, samples, measure)
+  })
+}
+
+const addRule: PairRule = (g) => [g, g]
+export const add = differentiable2('add', addRule)
+
+/**
+ * x + branch, where the package made the branch for this sum: written over it if nothing else can read its
+ * values, neither a holder nor a gradient.
+ */
+export function addOnto(x: Tensor, branch: Tensor): Tensor {
+  const free =
+    branch.holder !== 'outside' &&
+    branch !== x &&
+    !branch.hooks &&
+    !branch.node?.readsResult &&
+    ownsMemory(branch) &&
+    promote(x.dtype, branch.dtype) === branch.dtype &&
+    sameShape(broadcastShapes(x.shape, branch.shape), branch.shape)
+  const y = free ? raw.binaryInto('add', x, branch, branch.detach()) : raw.binary('add', x, branch)
+  recordPair(addRule, x, branch, y)
+  if (free) branch.letGo()
+  else if (branch !== x) usedUp(branch, y)
+  return y
+}
 export const sub = differentiable2('sub', (g, _a, _b, _y, [, needsB]) => [
   g,
   needsB ? neg(g) : null,

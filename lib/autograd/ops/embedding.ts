@@ -7,8 +7,8 @@ import { native } from '../../engine/native.js'
 import { type ArrayLike, checkFloating, toTensor } from '../../tensor/interop.js'
 import { shownShape } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { record, tracked } from '../tape.js'
-import { contiguous, copyInto } from './memory.js'
+import { record, tracked, unread } from '../tape.js'
+import { contiguous, copyInto, dense } from './memory.js'
 import { tableSamples } from './samples.js'
 import { slice } from './views.js'
 
@@ -43,35 +43,36 @@ export function embedding(
 }
 
 function gather(index: Tensor, table: Tensor, skip: number): Tensor {
-  const dense = contiguous(table.detach())
+  const rowsOf = dense(table)
   const width = table.shape[1] as number
   const out = Tensor.empty([...index.shape, width], table.dtype, table.device)
   begin()
-  viewAs(dense, dense.shape, [width, 1])
+  viewAs(rowsOf, rowsOf.shape, [width, 1])
   viewAs(index, [index.size], [1])
   viewAs(out, [index.size, width], [width, 1])
-  native.gatherRows(dense.buffer, index.buffer, out.buffer)
+  native.gatherRows(rowsOf.buffer, index.buffer, out.buffer)
   if (!tracked(table)) return out
   const rows = table.shape[0] as number
-  return record(
+  record(
     out,
     [table],
     (g) => [scatter(g, index, table, skip)],
     (g, samples) => (measure) => tableSamples(g, index, rows, skip, samples, measure),
   )
+  return unread(out)
 }
 
 /** Zeros like the table, to whose rows those of `g` are added. */
 function scatter(g: Tensor, index: Tensor, table: Tensor, skip: number): Tensor {
-  const dense = contiguous(g.detach())
+  const slopes = dense(g)
   const [rows, width] = table.shape as [number, number]
   const out = Tensor.empty(table.shape, g.dtype, g.device)
   begin()
-  viewAs(dense, [index.size, width], [width, 1])
+  viewAs(slopes, [index.size, width], [width, 1])
   viewAs(index, [index.size], [1])
   viewAs(out, [rows, width], [width, 1])
   number(skip)
-  native.scatterRows(dense.buffer, index.buffer, out.buffer)
+  native.scatterRows(slopes.buffer, index.buffer, out.buffer)
   if (!tracked(g)) return out
   return record(out, [g], (h) => {
     if (skip < 0) return [gather(index, h, skip)]

@@ -4,11 +4,11 @@ import { checkNumber, wrong } from '../../engine/check.js'
 import { ArgumentError } from '../../engine/errors.js'
 import { type DeviceBuffer, native } from '../../engine/native.js'
 import { arrayTypes, bytesOf, type DType, isFloating, type TypedArray } from '../../tensor/dtype.js'
-import { binary, binaryInto, unary, unaryInto } from '../../tensor/elementwise.js'
+import { binary, binaryInto, promote, unary, unaryInto } from '../../tensor/elementwise.js'
 import { type ArrayLike, toTensor } from '../../tensor/interop.js'
-import type { Shape } from '../../tensor/shape.js'
+import { type Shape, sameShape } from '../../tensor/shape.js'
 import { type Operand, Tensor } from '../../tensor/tensor.js'
-import { isRecording, record, tracked } from '../tape.js'
+import { isRecording, isSpendable, record, tracked } from '../tape.js'
 
 /** A contiguous copy, without gradients. */
 export const copy = (x: Tensor): Tensor => unary('copy', x)
@@ -22,6 +22,9 @@ export function clone(x: ArrayLike): Tensor {
 
 /** The tensor itself where it is contiguous, else a copy. */
 export const contiguous = (x: Tensor): Tensor => (x.contiguous ? x : clone(x))
+
+/** The same for kernels: what is copied is not recorded. */
+export const dense = (x: Tensor): Tensor => (x.contiguous ? x : copy(x))
 
 /** The same values in another dtype. */
 export function cast(x: Tensor, dtype: DType): Tensor {
@@ -128,6 +131,19 @@ export function plainMul(other: Operand, factor: number): Tensor | number {
 
 /** x ← x + y, not recorded. */
 export const addInto = (x: Tensor, y: Tensor): Tensor => binaryInto('add', x, y, x)
+
+/** The gradient's own memory for what a rule makes of it, where nothing else needs it; else new memory. */
+export function overGradient(g: Tensor, like: Tensor): Tensor {
+  if (
+    !isSpendable(g) ||
+    !ownsMemory(g) ||
+    g.dtype !== like.dtype ||
+    !sameShape(g.shape, like.shape)
+  ) {
+    return Tensor.empty(like.shape, promote(g.dtype, like.dtype), g.device)
+  }
+  return g.detach()
+}
 
 /** Whether a tensor's memory is seen by nothing else. */
 export const ownsMemory = (x: Tensor): boolean =>

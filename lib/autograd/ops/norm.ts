@@ -16,7 +16,7 @@ import {
 import { Tensor } from '../../tensor/tensor.js'
 import { isRecording, record, type SampleRule, tracked } from '../tape.js'
 import { add, mul, rsqrt, square, sub } from './elementwise.js'
-import { contiguous } from './memory.js'
+import { contiguous, dense } from './memory.js'
 import { mean as meanOf, sum } from './reductions.js'
 import { NotPerSample, rowSamples } from './samples.js'
 import { reshape } from './views.js'
@@ -81,7 +81,7 @@ function backward(
   g: Tensor,
   writeSaved: () => void,
 ): (Tensor | null)[] {
-  const dy = contiguous(g)
+  const dy = dense(g)
   const slopes = [x, weight, bias].map((t) =>
     t?.requiresGrad ? Tensor.empty(t.shape, t.dtype, t.device) : null,
   )
@@ -111,9 +111,9 @@ function normRows(options: RowNorm): Tensor {
   const width = sizeOf(shape)
   const count = width === 0 ? 0 : x.size / width
   const matrix = [count, width]
-  const input = contiguous(x.detach())
-  const w = weight && contiguous(weight.detach())
-  const b = bias && contiguous(bias.detach())
+  const input = dense(x)
+  const w = weight && dense(weight)
+  const b = bias && dense(bias)
   const y = Tensor.empty(x.shape, x.dtype, x.device)
   const mean = centered ? Tensor.empty([count], x.dtype, x.device) : null
   const rstd = Tensor.empty([count], x.dtype, x.device)
@@ -129,19 +129,27 @@ function normRows(options: RowNorm): Tensor {
   }
   writeAll(y, b)
   native.rowNorm(input.buffer, arrayOf(w), arrayOf(b), y.buffer, arrayOf(mean), rstd.buffer)
-  if (!tracked(x, weight, bias)) return y
+  if (!tracked(x, weight, bias)) {
+    if (input !== x) input.dispose()
+    return y
+  }
   const operands: Operands = { x, weight, bias, input, w, mean, spread: rstd, matrix }
   const rule = (g: Tensor) => {
     if (isRecording()) return rowNormSlopes(options, g)
     return backward('rowNormBackward', operands, g, () => writeAll(null, null))
   }
-  return record(y, [x, weight, bias], rule, (g, samples, i) => {
+  const samples: SampleRule = (g, count, i) => {
     if (i === 0) return null
     return (measure) => {
       const by = i === 1 ? mul(g, rowNormal(options).normal) : g
-      return rowSamples(reshape(by, [-1, ...shape]), samples, measure)
+      return rowSamples(reshape(by, [-1, ...shape]), count, measure)
     }
-  })
+  }
+  return record(y, [x, weight, bias], rule, samples, [
+    rstd,
+    ...(mean ? [mean] : []),
+    ...(input === x ? [] : [input]),
+  ])
 }
 
 const lastAxes = ({ x, shape }: RowNorm) => shape.map((_, i) => x.rank - shape.length + i)
@@ -255,9 +263,9 @@ export function batchNorm(
     )
   }
   const volume = [x.shape[0] as number, channels, inner]
-  const input = contiguous(x.detach())
-  const w = weight && contiguous(weight.detach())
-  const b = bias && contiguous(bias.detach())
+  const input = dense(x)
+  const w = weight && dense(weight)
+  const b = bias && dense(bias)
   const y = Tensor.empty(x.shape, x.dtype, x.device)
   const constant = (t: Tensor, name: string) =>
     contiguous(

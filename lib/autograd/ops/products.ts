@@ -9,8 +9,8 @@ import { promote } from '../../tensor/elementwise.js'
 import { type ArrayLike, checkFloating, toTensor } from '../../tensor/interop.js'
 import { broadcastShapes, type Shape, sameShape, shownShape, sizeOf } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { isRecording, record, tracked } from '../tape.js'
-import { mul } from './elementwise.js'
+import { isRecording, record, tracked, unread, usedUp } from '../tape.js'
+import { mul, reluBackward, sigmoidBackward, tanhBackward } from './elementwise.js'
 import { cast } from './memory.js'
 import { sum, sumTo } from './reductions.js'
 import { productSamples, rowSamples } from './samples.js'
@@ -115,6 +115,8 @@ export function recordProduct(out: Tensor, a: Tensor, b: Tensor, compute: Comput
   )
 }
 
+const smallGradient = 1 << 14
+
 const linearActivations = ['none', 'relu', 'tanh', 'sigmoid'] as const
 
 /**
@@ -145,14 +147,14 @@ export function linear(
     )
   }
   if (x.rank !== 2) {
-    const rows = linear(
-      reshape(x, [-1, x.shape.at(-1) as number]),
-      weight,
-      bias,
-      activation,
-      compute,
-    )
-    return reshape(rows, [...x.shape.slice(0, -1), weight.shape[0] as number])
+    const flat = reshape(x, [-1, x.shape.at(-1) as number])
+    const rows = linear(flat, weight, bias, activation, compute)
+    const y = reshape(rows, [...x.shape.slice(0, -1), weight.shape[0] as number])
+    usedUp(flat, rows)
+    usedUp(rows, y)
+    // No gradient needs a product's values, and y alone shall own them.
+    if (activation === 'none') rows.letGo()
+    return y
   }
   checkFloating(x, 'input')
   checkFloating(weight, 'weights')
@@ -185,7 +187,10 @@ export function linear(
   const direct = x.size > 0 && out.size > 0 && x.dtype === weight.dtype && dtype === sums
   const rule = (g: Tensor) => {
     if (direct && !isRecording() && g.dtype === dtype && (!bias || bias.dtype === dtype)) {
-      return linearGrads(g, out, x, weight, bias, activation, compute)
+      // A large gradient of the sums goes over g where it may; a small one is worth no call of its own.
+      return g.size < smallGradient
+        ? linearGrads(g, out, x, weight, bias, activation, compute)
+        : linearGrads(before(g), out, x, weight, bias, 'none', compute)
     }
     const inner = before(g)
     return [
@@ -194,11 +199,12 @@ export function linear(
       bias?.requiresGrad ? cast(sum(inner, 0), bias.dtype) : null,
     ]
   }
-  return record(out, [x, weight, bias], rule, (g, samples, i) => {
+  record(out, [x, weight, bias], rule, (g, samples, i) => {
     if (i === 0) return null
     if (i === 1) return (measure) => productSamples(before(g), x, samples, measure)
     return (measure) => rowSamples(before(g), samples, measure)
   })
+  return activation === 'none' ? unread(out) : out
 }
 
 /** The gradients of linear() that are wanted, in one native call. */
@@ -259,24 +265,9 @@ function checkVectors(x: Tensor, y: Tensor): void {
   }
 }
 
-/** g·f'(…) of the fused activations from their outputs. */
+/** g·f'(…) of the fused activations from their outputs, written over g where that may be. */
 const chain = {
-  relu: (g: Tensor, y: Tensor) => mulRelu(g, y),
-  tanh: (g: Tensor, y: Tensor) => fromOutput('tanhBackward', g, y),
-  sigmoid: (g: Tensor, y: Tensor) => fromOutput('sigmoidBackward', g, y),
-}
-
-const mulRelu = (g: Tensor, y: Tensor): Tensor => {
-  const out = raw.binary('reluBackward', g, y)
-  return tracked(g) ? record(out, [g], (h) => [mulRelu(h, y)]) : out
-}
-
-/** Not recorded a second time through y where no higher gradient is asked for. */
-function fromOutput(name: 'tanhBackward' | 'sigmoidBackward', g: Tensor, y: Tensor): Tensor {
-  const out = raw.binary(name, g, y)
-  if (!tracked(g, y)) return out
-  return record(out, [g, y], (h) => [
-    fromOutput(name, h, y),
-    name === 'tanhBackward' ? mul(mul(h, g), mul(y, -2)) : mul(mul(h, g), mul(y, -2).add(1)),
-  ])
+  relu: (g: Tensor, y: Tensor) => reluBackward(g, y, true),
+  tanh: (g: Tensor, y: Tensor) => tanhBackward(g, y, true),
+  sigmoid: (g: Tensor, y: Tensor) => sigmoidBackward(g, y, true),
 }

@@ -15,7 +15,7 @@ import {
   sizeOf,
 } from '../../tensor/shape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { record, tracked } from '../tape.js'
+import { record, tracked, unread, usedUp } from '../tape.js'
 import { clone, copyInto } from './memory.js'
 import { sumTo } from './reductions.js'
 import { broadcastSamples, isBroadcast } from './samples.js'
@@ -48,9 +48,15 @@ export function reshape(x: ArrayLike, wanted: Shape): Tensor {
     )
   }
   const strides = reshapedStrides(x.shape, x.strides, shape)
-  if (!strides) return reshape(clone(x), shape)
+  if (!strides) {
+    const packed = clone(x)
+    const y = reshape(packed, shape)
+    usedUp(packed, y)
+    packed.letGo()
+    return y
+  }
   const y = viewOf(x, shape, strides)
-  return tracked(x) ? record(y, [x], (g) => [reshape(g, x.shape)]) : y
+  return tracked(x) ? unread(record(y, [x], (g) => [reshape(g, x.shape)])) : y
 }
 
 export function flatten(x: ArrayLike, start = 0, end = -1): Tensor {

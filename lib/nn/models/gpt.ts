@@ -1,7 +1,7 @@
 /** A small GPT. */
 
-import { add, embedding, linear, reshape } from '../../autograd/ops/index.js'
-import { noGrad } from '../../autograd/tape.js'
+import { addOnto, embedding, linear, reshape } from '../../autograd/ops/index.js'
+import { noGrad, usedUp } from '../../autograd/tape.js'
 import {
   checkInteger,
   checkNumber,
@@ -22,6 +22,7 @@ import { normal } from '../init.js'
 import { Dropout } from '../layers.js'
 import { Module } from '../module.js'
 import { LayerNorm, RMSNorm } from '../norm.js'
+import { discreetly, pass, through } from '../passing.js'
 
 /** Options of GPT. */
 export interface GPTOptions extends Omit<TransformerBlockOptions, 'causal' | 'preNorm'> {
@@ -105,10 +106,15 @@ export class GPT extends Module {
       )
     }
     const places = arange(time as number, undefined, 1, { dtype: 'int32' })
-    let x = add(this.tokens.call(indices), embedding(places, this.positions.weight))
-    if (this.dropout) x = this.dropout.call(x)
-    for (const block of this.blocks) x = block.call(x)
-    return linear(this.norm.call(x), this.tokens.weight)
+    const rows = embedding(places, this.positions.weight)
+    let x = addOnto(rows, pass(this.tokens, indices))
+    usedUp(rows, x)
+    if (this.dropout) x = through(this.dropout, x)
+    for (const block of this.blocks) x = through(block, x)
+    x = through(this.norm, x)
+    const logits = linear(x, this.tokens.weight)
+    usedUp(x, logits)
+    return logits
   }
 
   /** Draws `count` tokens after a prompt, one at a time; gives the prompt and what follows it. */
@@ -154,3 +160,5 @@ function pick(logits: Float64Array, temperature: number, k: number, generator: G
   }
   return kept.at(-1) as number
 }
+
+discreetly(GPT)

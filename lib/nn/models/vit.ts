@@ -1,6 +1,7 @@
 /** A small vision transformer. */
 
-import { add, cat, expand, mean, permute, reshape, select } from '../../autograd/ops/index.js'
+import { addOnto, cat, expand, mean, permute, reshape, select } from '../../autograd/ops/index.js'
+import { usedUp } from '../../autograd/tape.js'
 import {
   checkChoice,
   checkInteger,
@@ -19,6 +20,7 @@ import { normal } from '../init.js'
 import { Dropout, Linear } from '../layers.js'
 import { Module, parameter } from '../module.js'
 import { LayerNorm, RMSNorm } from '../norm.js'
+import { discreetly, pass, through } from '../passing.js'
 
 /** Options of VisionTransformer. */
 export interface VisionTransformerOptions
@@ -112,20 +114,26 @@ export class VisionTransformer extends Module {
    * @param x [n, channels, imageSize, imageSize]
    */
   features(x: Tensor): Tensor {
-    let y = this.patches.call(this.#cut(x))
+    let y = through(this.patches, this.#cut(x))
     if (this.classToken) {
       const shape = [y.shape[0] as number, 1, y.shape[2] as number]
-      y = cat([expand(this.classToken, shape), y], 1)
+      const patches = y
+      y = cat([expand(this.classToken, shape), patches], 1)
+      usedUp(patches, y)
     }
-    y = add(y, this.positions)
-    if (this.dropout) y = this.dropout.call(y)
-    for (const block of this.blocks) y = block.call(y)
-    y = this.norm.call(y)
-    return this.classToken ? select(y, 1, 0) : mean(y, 1)
+    y = addOnto(this.positions, y)
+    if (this.dropout) y = through(this.dropout, y)
+    for (const block of this.blocks) y = through(block, y)
+    y = through(this.norm, y)
+    const read = this.classToken ? select(y, 1, 0) : mean(y, 1)
+    usedUp(y, read)
+    return read
   }
 
   /** Logits [n, classes]. */
   forward(x: Tensor): Tensor {
-    return this.head.call(this.features(x))
+    return pass(this.head, this.features(x))
   }
 }
+
+discreetly(VisionTransformer)

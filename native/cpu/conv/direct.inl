@@ -224,7 +224,8 @@ Status direct_conv(Context& context, const DirectConvArgs& a) {
               const T* from = out + r * kTile + runs.from[run];
               T* to = y + runs.to[run];
               for (int64_t i = 0; i < runs.length[run]; i += V::width) {
-                V::load(from + i, runs.length[run] - i).store(to + i, runs.length[run] - i);
+                const V sum = V::load(from + i, runs.length[run] - i);
+                (a.relu ? max(V::zero(), sum) : sum).store(to + i, runs.length[run] - i);
               }
             }
           }

@@ -68,6 +68,8 @@ uint64_t last_product = 0;
 constexpr int64_t kMostKept = 3 << 19;   // bytes, in L2
 constexpr int64_t kMostStrip = 1 << 19;  // of the other operand beside it
 constexpr int64_t kLarge = 1 << 21;      // bytes of D
+constexpr int64_t kMostSums = 1 << 21;   // bytes of D whose sums wait in memory while panels come in turns
+constexpr int64_t kMostPacked = 1 << 21; // bytes of panels of one turn
 constexpr int64_t kGroup = 4;            // panels that one task packs
 constexpr int64_t kStretch = 32;         // k's of each of them in turn
 constexpr int64_t kLeastWork = 1 << 18;  // multiply-adds that are worth a thread's attention
@@ -105,12 +107,23 @@ class Product {
                         blocking_.col_blocks <= 4;
     packs_a_first_ = (blocking_.col_blocks > 1 && !copied) || kernel.otherwise != nullptr;
     packs_b_first_ = blocking_.row_blocks > 1 || kernel.otherwise != nullptr;
+    choose_turns();
   }
 
   // False, with D as it was, where the kernel refuses a value.
   bool run() {
     const Workspace::Scope scope(context_.workspace);
-    if (!keeps_ && !pack_first()) return false;
+    if (!keeps_) take_panels();
+    for (turn_begin_ = 0; turn_begin_ == 0 || turn_begin_ < slices_; turn_begin_ += slices_per_turn_) {
+      turn_end_ = std::min(slices_, turn_begin_ + slices_per_turn_);
+      if (!keeps_ && !pack_first()) return false;  // D is written with the last slice, so nothing has been
+      compute_blocks();
+    }
+    return true;
+  }
+
+ private:
+  void compute_blocks() {
     const int64_t blocks = blocking_.row_blocks * blocking_.col_blocks;
     context_.parallel(args_.batch * blocks, [&](int64_t task) {
       // The lowest blocks of a symmetric product, or the first strips of columns, are the fullest:
@@ -119,10 +132,21 @@ class Product {
       const bool backwards = args_.symmetric && blocking_.row_blocks > 1;
       compute(task / blocks, backwards ? blocks - 1 - block : block);
     });
-    return true;
   }
 
- private:
+  // Long sums of a small D: panels are packed some slices at a time, which stay in cache, and the sums wait
+  // in memory meanwhile.
+  void choose_turns() {
+    const int64_t packed = a_bytes_ + b_bytes_;
+    const int64_t sums = sums_bytes(row_panels_, col_panels_);
+    slices_per_turn_ = slices_;
+    if (args_.symmetric || args_.batch != 1 || !packs_a_first_ || !packs_b_first_ || sums > kMostSums ||
+        packed <= 2 * kMostPacked) {
+      return;
+    }
+    slices_per_turn_ = std::clamp<int64_t>(slices_ * kMostPacked / packed, 1, slices_);
+  }
+
   // The smaller operand is packed by every thread for itself and kept, the other in strips, each by
   // the task that multiplies it: nothing that one core wrote is read by another.
   void choose_strips() {
@@ -138,17 +162,33 @@ class Product {
     blocking_ = keeps_a_ ? even_blocks(row_panels_, col_panels_, row_panels_, width)
                          : even_blocks(row_panels_, col_panels_, width, col_panels_);
     packs_a_first_ = packs_b_first_ = false;
+    slices_per_turn_ = slices_;
+  }
+
+  bool takes_turns() const { return slices_per_turn_ < slices_; }
+
+  int64_t sums_bytes(int64_t row_panels, int64_t col_panels) const {
+    return row_panels * kernel_.rows * col_panels * kernel_.cols * kernel_.sum_size;
+  }
+
+  void take_panels() {
+    copies_ = args_.a.batch_stride == 0 && args_.b.batch_stride == 0 ? 1 : args_.batch;
+    const int64_t units = takes_turns() ? slices_per_turn_ * units_per_slice_ : divide_up(depth_, kernel_.values_per_unit);
+    if (packs_a_first_) packed_a_ = context_.workspace.take<std::byte>(copies_ * row_panels_ * units * unit_a());
+    if (packs_b_first_) packed_b_ = context_.workspace.take<std::byte>(copies_ * col_panels_ * units * unit_b());
+    if (takes_turns()) {
+      sums_ = context_.workspace.take<std::byte>(blocking_.row_blocks * blocking_.col_blocks *
+                                                 sums_bytes(blocking_.row_panels, blocking_.col_panels));
+    }
   }
 
   bool pack_first() {
-    copies_ = args_.a.batch_stride == 0 && args_.b.batch_stride == 0 ? 1 : args_.batch;
-    if (packs_a_first_) packed_a_ = context_.workspace.take<std::byte>(copies_ * a_bytes_);
-    if (packs_b_first_) packed_b_ = context_.workspace.take<std::byte>(copies_ * b_bytes_);
     const int64_t a_groups = packs_a_first_ ? divide_up(row_panels_, kGroup) : 0;
     const int64_t groups = a_groups + (packs_b_first_ ? divide_up(col_panels_, kGroup) : 0);
-    context_.parallel(depth_ == 0 ? 0 : copies_ * groups * slices_, [&](int64_t task) {
-      const int64_t slice = task / groups % slices_;
-      const int64_t batch = task / groups / slices_;
+    const int64_t slices = turn_end_ - turn_begin_;
+    context_.parallel(depth_ == 0 ? 0 : copies_ * groups * slices, [&](int64_t task) {
+      const int64_t slice = turn_begin_ + task / groups % slices;
+      const int64_t batch = task / groups / slices;
       const bool is_a = task % groups < a_groups;
       const int64_t panels = is_a ? row_panels_ : col_panels_;
       const int64_t first = (task % groups - (is_a ? 0 : a_groups)) * kGroup;
@@ -223,7 +263,7 @@ class Product {
 
   // Where panel `panel` of slice `slice` lies in a packed operand of `panels` panels.
   int64_t panel_offset(int64_t slice, int64_t panel, int64_t panels, int unit_bytes) const {
-    return (slice * units_per_slice_ * panels + panel * slice_units(slice)) * unit_bytes;
+    return ((slice - turn_begin_) * units_per_slice_ * panels + panel * slice_units(slice)) * unit_bytes;
   }
 
   // Panels side by side, each `panel_bytes` after the one before. Where lines lie side by side in memory
@@ -271,10 +311,12 @@ class Product {
     block.epilogue = &epilogue;
     Workspace& local = Workspace::local();
     const Workspace::Scope scope(local);
-    block.sums = slices_ == 1 ? nullptr
-                              : local.take_bytes(static_cast<size_t>(
-                                    block.row_panels * kernel_.rows * block.col_panels *
-                                    kernel_.cols * kernel_.sum_size));
+    if (takes_turns()) {
+      block.sums = sums_ + index * sums_bytes(blocking_.row_panels, blocking_.col_panels);
+    } else {
+      block.sums = slices_ == 1 ? nullptr
+                                : local.take_bytes(static_cast<size_t>(sums_bytes(block.row_panels, block.col_panels)));
+    }
     const int64_t copy = copies_ == 1 ? 0 : batch;
     const std::byte* packed_a = packed_a_ + copy * a_bytes_;
     const std::byte* packed_b = packed_b_ + copy * b_bytes_;
@@ -292,7 +334,7 @@ class Product {
     };
     std::byte* const own_a = own(has_a, block.row_panels * unit_a());
     std::byte* const own_b = own(has_b, block.col_panels * unit_b());
-    for (int64_t slice = 0; slice < slices_; ++slice) {
+    for (int64_t slice = turn_begin_; slice < turn_end_; ++slice) {
       block.units = slice_units(slice);
       block.a = own_a;
       block.b = own_b;
@@ -310,7 +352,7 @@ class Product {
         compute_otherwise(batch, block);
         return;
       }
-      const bool ready = has_a && has_b && slice + 1 < slices_;
+      const bool ready = has_a && has_b && slice + 1 < turn_end_;
       block.next_a =
           ready ? packed_a + panel_offset(slice + 1, row_panel, row_panels_, unit_a()) : nullptr;
       block.next_b =
@@ -329,6 +371,8 @@ class Product {
   int64_t depth_ = 0;
   int64_t row_panels_ = 0, col_panels_ = 0;
   int64_t slices_ = 1;
+  int64_t slices_per_turn_ = 1;
+  int64_t turn_begin_ = 0, turn_end_ = 1;  // the slices of this turn
   int64_t units_per_slice_ = 0;
   bool is_large_ = false;
   bool keeps_ = false;    // one operand is packed by each thread for itself,
@@ -340,6 +384,7 @@ class Product {
   Blocking blocking_{};
   std::byte* packed_a_ = nullptr;
   std::byte* packed_b_ = nullptr;
+  std::byte* sums_ = nullptr;  // of all blocks, where panels come in turns
   int64_t a_bytes_ = 0, b_bytes_ = 0, copies_ = 1;
 };
 

@@ -277,6 +277,15 @@ TEST("gemm: odd sizes") {
   }
 }
 
+// Panels come some slices at a time, and the sums wait meanwhile.
+TEST("gemm: long sums of a small result") {
+  run({.m = 90, .n = 70, .k = 6000, .b = Layout::cols, .alpha = 0.5, .beta = 2, .adds_c = true, .bias = true,
+       .activation = Activation::relu},
+      {1, 2, 3, 5});
+  run({.m = 33, .n = 66, .k = 9001, .a = Layout::cols}, {2});
+  run(typed({.m = 70, .n = 66, .k = 4500}, 1), {1, 3});
+}
+
 TEST("gemm: every layout of every operand") {
   const Layout layouts[] = {Layout::rows,        Layout::cols,    Layout::rows_padded,
                             Layout::cols_padded, Layout::strided, Layout::reversed};

@@ -98,6 +98,27 @@ TEST("conv: a convolution and its gradients agree with float64") {
   }
 }
 
+TEST("conv: the fused ReLU is the convolution's positive part, and NaN stays") {
+  for (const Problem& p : kProblems) {
+    const Lengths n(p);
+    at_every_level([&](Context& c) {
+      auto x = numbers<float>(n.x, 1.7);
+      const auto weight = numbers<float>(n.weight, 0.9), bias = numbers<float>(p.o, 0.4);
+      x[0] = std::numeric_limits<float>::quiet_NaN();
+      std::vector<float> y(n.y), positive(n.y);
+      ConvArgs args{DType::f32, p.n, p.c, p.h, p.w, p.o, p.groups, p.window};
+      CHECK(conv2d(c, args, x.data(), weight.data(), bias.data(), y.data()).ok());
+      args.activation = Activation::relu;
+      CHECK(conv2d(c, args, x.data(), weight.data(), bias.data(), positive.data()).ok());
+      bool good = true;
+      for (int64_t i = 0; i < n.y; ++i) {
+        good = good && (y[i] != y[i] ? positive[i] != positive[i] : positive[i] == std::max(y[i], 0.0f));
+      }
+      CHECK(good);
+    });
+  }
+}
+
 TEST("conv: the same bits for any number of threads") {
   CHECK(same_for_any_threads([](Context& c) { return run<float>(c, kProblems[0]); }));
   CHECK(same_for_any_threads([](Context& c) { return run<float>(c, kProblems[3]); }));

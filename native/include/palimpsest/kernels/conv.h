@@ -51,6 +51,7 @@ struct DirectConvArgs {
   const void* weight;
   bool transposed;
   const void* bias;  // o values or null
+  bool relu;         // y = max(0, …)
   void* y;
   void* dweight;     // direct_weight: [o, c/groups, kernel] from x and y, the gradient
 };

@@ -14,9 +14,10 @@ struct ConvArgs {
   int64_t o;
   int64_t groups = 1;
   Window window;
+  Activation activation = Activation::none;  // what conv2d ends with: none or relu
 };
 
-// y = x ∗ weight + bias (bias: o values or null).
+// y = activation(x ∗ weight + bias) (bias: o values or null).
 Status conv2d(Context& context, const ConvArgs& args, const void* x, const void* weight,
               const void* bias, void* y);
 // dx from dy.
