@@ -42,8 +42,7 @@ AttentionArgs read_attention(Call& call, Access results) {
   a.out = heads_of(call, "out", results, &a.q, queries, a.v.shape[3]);
   a.lse = vector_of(call.view("lse", results), "lse", a.q.dtype,
                     a.q.shape[0] * a.q.shape[1] * queries);
-  a.causal = call.flag();
-  a.scale = call.number();
+  call.read(a.causal, a.scale);
   check(keys > 0, "attention needs at least one key");
   return a;
 }

@@ -94,6 +94,11 @@ class Call {
   // The next number, an integer in [low, high].
   int64_t integer(const char* name, int64_t low, int64_t high);
   bool flag() { return number() != 0; }
+  // The next numbers and flags, in order.
+  template <typename... Fields>
+  void read(Fields&... fields) {
+    ((fields = static_cast<Fields>(number())), ...);
+  }
   template <typename Enum>
   Enum choice(const char* name, Enum last) {
     return static_cast<Enum>(integer(name, 0, static_cast<int64_t>(last)));

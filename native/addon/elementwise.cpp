@@ -43,8 +43,7 @@ auto where(Call& call) {
   args.a = call.optional_view("a", Access::read);
   args.b = call.optional_view("b", Access::read);
   args.out = call.view("out", Access::write);
-  args.scalar_a = call.number();
-  args.scalar_b = call.number();
+  call.read(args.scalar_a, args.scalar_b);
   check_same_shape(args.out, args.condition, "condition");
   check_same_shape(args.out, args.a, "a");
   check_same_shape(args.out, args.b, "b");

@@ -34,8 +34,7 @@ auto matmul(Call& call) {
   if ((a.rank == 3 && a.shape[0] != args.batch) || (b.rank == 3 && b.shape[0] != args.batch)) {
     refuse(Code::shape, "'a', 'b' and 'out' must have the same batch");
   }
-  args.alpha = call.number();
-  args.beta = call.number();
+  call.read(args.alpha, args.beta);
   args.activation = call.choice("activation", Activation::sigmoid);
   const auto compute = call.choice("compute", Compute::bf16);
   if (args.beta != 0) args.c = args.d;

@@ -36,8 +36,7 @@ auto select(Call& call) {
   }
   SelectArgs args{};
   args.dtype = scores[0].dtype;
-  args.magnitude = call.flag();
-  args.largest = call.flag();
+  call.read(args.magnitude, args.largest);
   std::vector<SelectPiece> pieces;
   int64_t total = 0;
   for (size_t i = 0; i < scores.size(); ++i) {

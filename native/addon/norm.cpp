@@ -19,6 +19,14 @@ void read_gradients(Call& call, const View& x, int64_t length, Args& args) {
   args.dbias = vector_of(call.optional_view("dbias", Access::write), "dbias", x.dtype, length);
 }
 
+// weight | null, bias | null of `length` values, y (forward only).
+template <typename Args>
+void read_affine(Call& call, bool backward, const View& x, int64_t length, Args& args) {
+  args.weight = vector_of(call.optional_view("weight", Access::read), "weight", x.dtype, length);
+  args.bias = vector_of(call.optional_view("bias", Access::read), "bias", x.dtype, length);
+  if (!backward) args.y = dense_like(call, "y", Access::write, x).data;
+}
+
 // x, weight | null, bias | null, y (forward only), mean | null, rstd; then eps
 RowNormArgs read_rows(Call& call, bool backward, View& x) {
   const Access saved = backward ? Access::read : Access::write;
@@ -28,9 +36,7 @@ RowNormArgs read_rows(Call& call, bool backward, View& x) {
   args.rows = x.shape[0];
   args.width = x.shape[1];
   args.x = x.data;
-  args.weight = vector_of(call.optional_view("weight", Access::read), "weight", x.dtype, args.width);
-  args.bias = vector_of(call.optional_view("bias", Access::read), "bias", x.dtype, args.width);
-  if (!backward) args.y = dense_like(call, "y", Access::write, x).data;
+  read_affine(call, backward, x, args.width, args);
   args.mean = vector_of(call.optional_view("mean", saved), "mean", x.dtype, args.rows);
   args.rstd = vector_of(call.view("rstd", saved), "rstd", x.dtype, args.rows);
   args.centered = args.mean != nullptr;
@@ -64,15 +70,11 @@ BatchNormArgs read_batch(Call& call, bool backward, View& x) {
   args.channels = x.shape[1];
   args.inner = x.shape[2];
   args.x = x.data;
-  args.weight =
-      vector_of(call.optional_view("weight", Access::read), "weight", x.dtype, args.channels);
-  args.bias = vector_of(call.optional_view("bias", Access::read), "bias", x.dtype, args.channels);
-  if (!backward) args.y = dense_like(call, "y", Access::write, x).data;
+  read_affine(call, backward, x, args.channels, args);
   const Access saved = backward ? Access::read : Access::update;
   args.mean = vector_of(call.view("mean", saved), "mean", x.dtype, args.channels);
   args.variance = vector_of(call.view("variance", saved), "variance", x.dtype, args.channels);
-  args.batch = call.flag();
-  args.eps = call.number();
+  call.read(args.batch, args.eps);
   check(!args.batch || args.n * args.inner > 0, "batch norm needs at least one value a channel");
   return args;
 }

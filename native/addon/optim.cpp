@@ -141,12 +141,8 @@ Step over(Kernel OptimKernels::*kernel, Args args, std::vector<Tensor> list) {
 Step sgd(Call& call, Group& group) {
   SgdArgs args{};
   args.state = group.state;
-  args.lr = call.number();
-  args.momentum = call.number();
-  args.dampening = call.number();
-  args.weight_decay = call.number();
-  args.nesterov = call.flag();
-  args.maximize = call.flag();
+  call.read(args.lr, args.momentum, args.dampening, args.weight_decay, args.nesterov,
+            args.maximize);
   const auto buffers = group.states_if(args.momentum != 0);
   std::vector<SgdTensor> list;
   for (size_t i = 0; i < group.count; ++i) {
@@ -160,14 +156,9 @@ Step sgd(Call& call, Group& group) {
 Step adamw(Call& call, Group& group) {
   AdamWArgs args{};
   args.state = group.state;
-  args.lr = call.number();
-  args.beta1 = call.number();
-  args.beta2 = call.number();
-  args.eps = call.number();
-  args.weight_decay = call.number();
+  call.read(args.lr, args.beta1, args.beta2, args.eps, args.weight_decay);
   const bool amsgrad = call.flag();
-  args.decoupled = call.flag();
-  args.maximize = call.flag();
+  call.read(args.decoupled, args.maximize);
   const auto m = group.states();
   const auto v = group.states();
   const auto v_max = group.states_if(amsgrad);
@@ -183,10 +174,7 @@ Step adamw(Call& call, Group& group) {
 Step lion(Call& call, Group& group) {
   LionArgs args{};
   args.state = group.state;
-  args.lr = call.number();
-  args.beta1 = call.number();
-  args.beta2 = call.number();
-  args.weight_decay = call.number();
+  call.read(args.lr, args.beta1, args.beta2, args.weight_decay);
   const auto m = group.states();
   std::vector<LionTensor> list;
   for (size_t i = 0; i < group.count; ++i) {
@@ -202,18 +190,11 @@ Step lion(Call& call, Group& group) {
 Step muon(Call& call, Group& group) {
   MuonArgs args{};
   args.state = group.state;
-  args.decay = call.number();
-  args.momentum = call.number();
-  args.fresh = call.number();
-  args.nesterov = call.flag();
+  call.read(args.decay, args.momentum, args.fresh, args.nesterov);
   const bool normalised = call.flag();
-  args.beta2 = call.number();
-  args.row_eps = call.number();
-  args.cautious = call.flag();
-  args.columns = call.flag();
+  call.read(args.beta2, args.row_eps, args.cautious, args.columns);
   args.compute = call.choice("compute", Compute::bf16);
-  args.eps = call.number();
-  args.norm_factor = call.number();
+  call.read(args.eps, args.norm_factor);
   args.steps = read_steps(call);
   const auto momentum = group.states();
   for (size_t i = 0; i < group.count; ++i) {
@@ -258,9 +239,7 @@ Step dion(Call& call, Group& group) {
   }
   DionArgs args{};
   args.state = group.state;
-  args.decay = call.number();
-  args.momentum = call.number();
-  args.eps = call.number();
+  call.read(args.decay, args.momentum, args.eps);
   const auto momentum = group.states();
   for (size_t i = 0; i < group.count; ++i) {
     DionParameter p{};
@@ -362,9 +341,7 @@ auto orthogonalize(Call& call) {
   }
   args.compute = call.choice("compute", Compute::bf16);
   args.method = call.choice("method", NewtonSchulzMethod::gram);
-  args.eps = call.number();
-  args.norm_factor = call.number();
-  args.allow_nonfinite = call.flag();
+  call.read(args.eps, args.norm_factor, args.allow_nonfinite);
   const std::vector<Quintic> steps = read_steps(call);
   return [args, steps](Context& context) {
     NewtonSchulzArgs with_steps = args;

@@ -32,8 +32,7 @@ RandomArgs read_random(Call& call) {
 RandomArgs read_floating(Call& call) {
   RandomArgs args = read_random(call);
   if (!is_floating(args.dtype)) refuse(Code::dtype, "'out' must be a floating type");
-  args.a = call.number();
-  args.b = call.number();
+  call.read(args.a, args.b);
   return args;
 }
 

@@ -9,9 +9,7 @@ namespace {
 
 // decay, threshold, hardReset
 void read_numbers(Call& call, LifArgs& args) {
-  args.decay = call.number();
-  args.threshold = call.number();
-  args.hard_reset = call.flag();
+  call.read(args.decay, args.threshold, args.hard_reset);
 }
 
 // lif(x, potentials, spikes, state); then decay, threshold, hardReset
@@ -41,8 +39,7 @@ auto lif_backward(Call& call) {
   args.dx = dense_like(call, "dx", Access::write, potentials).data;
   read_numbers(call, args.forward);
   args.surrogate = call.choice("surrogate", Surrogate::rectangle);
-  args.alpha = call.number();
-  args.detached = call.flag();
+  call.read(args.alpha, args.detached);
   return [args](Context& context) { return context.kernels.spiking.lif_backward(context, args); };
 }
 

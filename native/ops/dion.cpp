@@ -12,24 +12,13 @@
 
 #include <cmath>
 
+#include "core/matrix_view.h"
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
 #include "palimpsest/ops/matmul.h"
 
 namespace palimpsest {
 namespace {
-
-View view_of(const Matrix& m) {
-  View view;
-  view.data = m.data;
-  view.dtype = m.dtype;
-  view.rank = 2;
-  view.shape[0] = m.rows;
-  view.shape[1] = m.cols;
-  view.strides[0] = m.row_stride;
-  view.strides[1] = m.col_stride;
-  return view;
-}
 
 Status convert(Context& context, const Matrix& from, const Matrix& to) {
   return context.kernels.elementwise.unary(context, {Unary::copy, view_of(to), view_of(from)});

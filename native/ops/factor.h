@@ -7,6 +7,7 @@
 #include <string>
 #include <type_traits>
 
+#include "core/matrix_view.h"
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
 #include "palimpsest/status.h"
@@ -47,18 +48,6 @@ inline Matrix part(const Matrix& m, int64_t row, int64_t rows, int64_t col, int6
   p.rows = rows;
   p.cols = cols;
   return p;
-}
-
-inline View view_of(const Matrix& m) {
-  View view;
-  view.data = m.data;
-  view.dtype = m.dtype;
-  view.rank = 2;
-  view.shape[0] = m.rows;
-  view.shape[1] = m.cols;
-  view.strides[0] = m.row_stride;
-  view.strides[1] = m.col_stride;
-  return view;
 }
 
 inline Status copy(Context& context, const Matrix& from, const Matrix& to) {

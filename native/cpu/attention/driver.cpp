@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "core/matrix_view.h"
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
 
@@ -211,15 +212,7 @@ class Backward : Heads {
   }
 
   void zero(Context& context, const Matrix& m) const {
-    View view;
-    view.data = m.data;
-    view.dtype = m.dtype;
-    view.rank = 2;
-    view.shape[0] = m.rows;
-    view.shape[1] = m.cols;
-    view.strides[0] = m.row_stride;
-    view.strides[1] = m.col_stride;
-    (void)context.kernels.elementwise.binary(context, {Binary::maximum, view, {}, {}, 0.0});
+    (void)context.kernels.elementwise.binary(context, {Binary::maximum, view_of(m), {}, {}, 0.0});
   }
 
   const AttentionBackwardArgs& b_;

@@ -5,6 +5,7 @@
 
 #include <type_traits>
 
+#include "core/dimensions.h"
 #include "cuda/primitives.cuh"
 
 namespace palimpsest::cuda {
@@ -14,41 +15,16 @@ constexpr int kThreads = 256;
 constexpr int64_t kChunk = 16384;  // elements that one block takes of a row
 constexpr int64_t kColumnChunk = 512;  // elements that one thread takes of a column
 
-struct Dimensions {
-  int rank = 0;
-  int64_t shape[kMaxRank];
-  int64_t in[kMaxRank];
-  int64_t out[kMaxRank];
-  int64_t size = 1;
+struct Axes : Dimensions {
+  __host__ __device__ int64_t locate_in(int64_t index) const { return locate(in, index); }
+  __host__ __device__ int64_t locate_out(int64_t index) const { return locate(out, index); }
 
-  void append(int64_t extent, int64_t in_stride, int64_t out_stride) {
-    size *= extent;
-    if (extent == 1) return;
-    if (rank > 0 && in[rank - 1] == in_stride * extent && out[rank - 1] == out_stride * extent) {
-      shape[rank - 1] *= extent;
-      in[rank - 1] = in_stride;
-      out[rank - 1] = out_stride;
-      return;
-    }
-    shape[rank] = extent;
-    in[rank] = in_stride;
-    out[rank++] = out_stride;
-  }
-
-  __host__ __device__ int64_t locate_in(int64_t index) const {
-    if (rank == 1) return index * in[0];
+ private:
+  __host__ __device__ int64_t locate(const int64_t* strides, int64_t index) const {
+    if (rank == 1) return index * strides[0];
     int64_t at = 0;
     for (int i = rank - 1; i >= 0; --i) {
-      at += index % shape[i] * in[i];
-      index /= shape[i];
-    }
-    return at;
-  }
-  __host__ __device__ int64_t locate_out(int64_t index) const {
-    if (rank == 1) return index * out[0];
-    int64_t at = 0;
-    for (int i = rank - 1; i >= 0; --i) {
-      at += index % shape[i] * out[i];
+      at += index % shape[i] * strides[i];
       index /= shape[i];
     }
     return at;
@@ -60,7 +36,7 @@ struct Plan {
   const void* in;
   void* out;
   DType in_dtype, out_dtype;
-  Dimensions kept, reduced;
+  Axes kept, reduced;
 };
 
 // A partial result; the index counts for argmax and argmin alone.
@@ -274,7 +250,7 @@ struct Scan {
   const void* in;
   void* out;
   DType dtype;
-  Dimensions kept;
+  Axes kept;
   int64_t n, in_step, out_step;
 };
 
@@ -355,7 +331,7 @@ Status cumulative(Context& context, const CumulativeArgs& args) {
 }
 
 __global__ void __launch_bounds__(kThreads, 2)
-    finite_kernel(const void* in, DType dtype, const Dimensions all, int* bad) {
+    finite_kernel(const void* in, DType dtype, const Axes all, int* bad) {
   bool mine = false;
   for (int64_t i = global_thread(); i < all.size; i += all_threads()) {
     const double x = load_as<double>(in, dtype, all.locate_in(i));
@@ -367,7 +343,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 Status all_finite(Context& context, const View& in, bool& finite) {
   finite = true;
   if (!is_floating(in.dtype)) return {};
-  Dimensions all;
+  Axes all;
   for (int i = 0; i < in.rank; ++i) all.append(in.shape[i], in.strides[i], 0);
   if (all.size == 0) return {};
   int* flag = state(context).flag;
