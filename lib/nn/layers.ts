@@ -169,39 +169,28 @@ export class ConvTranspose2d extends Module {
   }
 }
 
-/** The largest of each window; stride is the kernel by default. */
-export class MaxPool2d extends Module {
-  readonly #options: WindowOptions
-
+/** A layer over windows of one size. */
+abstract class Pool2d extends Module {
   constructor(
     readonly kernelSize: Pair,
-    options: Omit<WindowOptions, 'dilation'> = {},
+    protected readonly options: Omit<WindowOptions, 'dilation'> = {},
   ) {
     super()
     poolWindow(kernelSize, options, 'kernelSize')
-    this.#options = options
   }
+}
 
+/** The largest of each window; stride is the kernel by default. */
+export class MaxPool2d extends Pool2d {
   forward(x: Tensor): Tensor {
-    return ops.maxPool2d(x, this.kernelSize, this.#options)
+    return ops.maxPool2d(x, this.kernelSize, this.options)
   }
 }
 
 /** The mean of each window; stride is the kernel by default. */
-export class AvgPool2d extends Module {
-  readonly #options: WindowOptions
-
-  constructor(
-    readonly kernelSize: Pair,
-    options: Omit<WindowOptions, 'dilation'> = {},
-  ) {
-    super()
-    poolWindow(kernelSize, options, 'kernelSize')
-    this.#options = options
-  }
-
+export class AvgPool2d extends Pool2d {
   forward(x: Tensor): Tensor {
-    return ops.avgPool2d(x, this.kernelSize, this.#options)
+    return ops.avgPool2d(x, this.kernelSize, this.options)
   }
 }
 
