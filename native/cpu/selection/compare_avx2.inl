@@ -1,4 +1,5 @@
-// 64 scores against two bounds with sign masks of 256-bit vectors.
+// 64 scores against two bounds with sign masks of 256-bit vectors. One comparison tells whether either of
+// two is NaN.
 
 template <typename Load>
 inline Compared compare_f32(const Load& load, BitForm<uint32_t> form, float low, float high) {
@@ -8,6 +9,7 @@ inline Compared compare_f32(const Load& load, BitForm<uint32_t> form, float low,
   const __m256 highs = _mm256_set1_ps(high);
   Compared c{};
   __m256 nan = _mm256_setzero_ps();
+  __m256 other = nan;
   const auto bits = [](__m256 lanes) {
     return static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_ps(lanes)));
   };
@@ -16,7 +18,8 @@ inline Compared compare_f32(const Load& load, BitForm<uint32_t> form, float low,
     const __m256 v = _mm256_xor_ps(_mm256_and_ps(load(i), keep), flip);
     c.upper |= bits(_mm256_cmp_ps(v, highs, _CMP_GE_OQ)) << (8 * i);
     c.above |= bits(_mm256_cmp_ps(v, lows, _CMP_GT_OQ)) << (8 * i);
-    nan = _mm256_or_ps(nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    if (i % 2 != 0) nan = _mm256_or_ps(nan, _mm256_cmp_ps(v, other, _CMP_UNORD_Q));
+    other = v;
   }
   c.nan = bits(nan);
   return c;
@@ -30,6 +33,7 @@ inline Compared compare_f64(const Load& load, BitForm<uint64_t> form, double low
   const __m256d highs = _mm256_set1_pd(high);
   Compared c{};
   __m256d nan = _mm256_setzero_pd();
+  __m256d other = nan;
   const auto bits = [](__m256d lanes) {
     return static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_pd(lanes)));
   };
@@ -38,7 +42,8 @@ inline Compared compare_f64(const Load& load, BitForm<uint64_t> form, double low
     const __m256d v = _mm256_xor_pd(_mm256_and_pd(load(i), keep), flip);
     c.upper |= bits(_mm256_cmp_pd(v, highs, _CMP_GE_OQ)) << (4 * i);
     c.above |= bits(_mm256_cmp_pd(v, lows, _CMP_GT_OQ)) << (4 * i);
-    nan = _mm256_or_pd(nan, _mm256_cmp_pd(v, v, _CMP_UNORD_Q));
+    if (i % 2 != 0) nan = _mm256_or_pd(nan, _mm256_cmp_pd(v, other, _CMP_UNORD_Q));
+    other = v;
   }
   c.nan = bits(nan);
   return c;

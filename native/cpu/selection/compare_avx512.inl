@@ -1,6 +1,4 @@
-// 64 scores against two bounds with mask registers; what lies between is compressed in registers
-// (vpcompress to memory is slow on some machines), without a branch that nobody can predict.
-#define PALIMPSEST_TAKE
+// 64 scores against two bounds with mask registers. One comparison tells whether either of two is NaN.
 
 template <typename Load>
 inline Compared compare_f32(const Load& load, BitForm<uint32_t> form, float low, float high) {
@@ -9,13 +7,15 @@ inline Compared compare_f32(const Load& load, BitForm<uint32_t> form, float low,
   const __m512 lows = _mm512_set1_ps(low);
   const __m512 highs = _mm512_set1_ps(high);
   Compared c{};
+  __m512 other = highs;
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     // 0x6a: (x & keep) ^ flip
     const __m512 v = _mm512_castsi512_ps(_mm512_ternarylogic_epi32(load(i), keep, flip, 0x6a));
     c.upper |= static_cast<uint64_t>(_mm512_cmp_ps_mask(v, highs, _CMP_GE_OQ)) << (16 * i);
     c.above |= static_cast<uint64_t>(_mm512_cmp_ps_mask(v, lows, _CMP_GT_OQ)) << (16 * i);
-    c.nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    if (i % 2 != 0) c.nan |= _mm512_cmp_ps_mask(v, other, _CMP_UNORD_Q);
+    other = v;
   }
   return c;
 }
@@ -27,12 +27,14 @@ inline Compared compare_f64(const Load& load, BitForm<uint64_t> form, double low
   const __m512d lows = _mm512_set1_pd(low);
   const __m512d highs = _mm512_set1_pd(high);
   Compared c{};
+  __m512d other = highs;
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
     const __m512d v = _mm512_castsi512_pd(_mm512_ternarylogic_epi64(load(i), keep, flip, 0x6a));
     c.upper |= static_cast<uint64_t>(_mm512_cmp_pd_mask(v, highs, _CMP_GE_OQ)) << (8 * i);
     c.above |= static_cast<uint64_t>(_mm512_cmp_pd_mask(v, lows, _CMP_GT_OQ)) << (8 * i);
-    c.nan |= _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q);
+    if (i % 2 != 0) c.nan |= _mm512_cmp_pd_mask(v, other, _CMP_UNORD_Q);
+    other = v;
   }
   return c;
 }
@@ -56,29 +58,4 @@ inline Compared compare64(const int32_t* x, BitForm<uint64_t> form, double low, 
     return _mm512_castpd_si512(_mm512_cvtepi32_pd(eight));
   };
   return compare_f64(load, form, low, high);
-}
-
-template <typename T, typename V, typename U>
-inline int64_t take(const T* x, int64_t i, int64_t, BitForm<U> form, uint64_t bits, V* values,
-                    uint32_t* indices) {
-  return take_bits(x, i, form, bits, values, indices);
-}
-inline int64_t take(const float* x, int64_t i, int64_t n, BitForm<uint32_t> form, uint64_t bits,
-                    float* values, uint32_t* indices) {
-  if (i + 64 > n) return take_bits(x, i, form, bits, values, indices);
-  const __m512i keep = _mm512_set1_epi32(static_cast<int32_t>(form.keep));
-  const __m512i flip = _mm512_set1_epi32(static_cast<int32_t>(form.flip));
-  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  int64_t taken = 0;
-#pragma GCC unroll 4
-  for (int part = 0; part < 4; ++part) {
-    const auto mask = static_cast<__mmask16>(bits >> (16 * part));
-    const __m512i v =
-        _mm512_ternarylogic_epi32(_mm512_loadu_si512(x + i + 16 * part), keep, flip, 0x6a);
-    const __m512i at = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int32_t>(i + 16 * part)));
-    _mm512_storeu_si512(values + taken, _mm512_maskz_compress_epi32(mask, v));
-    _mm512_storeu_si512(indices + taken, _mm512_maskz_compress_epi32(mask, at));
-    taken += __builtin_popcount(mask);
-  }
-  return taken;
 }
