@@ -13,10 +13,9 @@ namespace palimpsest::cpu {
 
 template <typename V>
 struct Bracket {
-  V low, guess, high;    // the k-th is probably in (low, high)
-  V lowest, highest;     // wider, for where it was not
-  bool tied;             // many scores equal a bound
-  double part;           // of all scores, about, lies between low and high
+  V low, guess, high;  // the k-th is probably in (low, high)
+  bool tied;           // many scores equal a bound
+  double part;         // of all scores, about, lies between low and high
 };
 
 template <typename V>
@@ -25,76 +24,80 @@ class Sample {
   static constexpr int64_t kLine = 16;  // entries read in a row
   static constexpr int64_t kMostTasks = 16;
   static constexpr int kShift = static_cast<int>(sizeof(Key)) * 8 - kDigit;
-  static constexpr double kDeviations = 4.5;
 
  public:
+  // It lives in the workspace's scope of whoever makes it.
   Sample(Context& context, const Scores<V>& scores) : context_(context), scores_(scores) {}
 
-  // False where the sample holds NaN. There are more scores than the sample is large.
-  bool bracket(int64_t k, Bracket<V>& result) {
-    const Workspace::Scope scope(context_.workspace);
+  // Draws for rank k (from 1) of all scores; false where one is NaN. There are more scores than the sample
+  // is large.
+  bool draw(int64_t k) {
     const int64_t total = scores_.total;
     const int64_t wanted = std::clamp<int64_t>(total / 128, std::clamp<int64_t>(total / 64, 2048, 1 << 14), 1 << 18);
     lines_ = wanted / kLine;
-    tasks_ = std::clamp<int64_t>(lines_ / 256, 1, kMostTasks);
+    tasks_ = std::clamp<int64_t>(lines_ / 128, 1, kMostTasks);
     keys_ = context_.workspace.take<Key>(lines_ * kLine);
-    auto* bins = context_.workspace.take<uint32_t>(tasks_ * kBins);
+    bins_ = context_.workspace.take<uint32_t>(tasks_ * kBins);
     bool fine[kMostTasks];
-    context_.parallel(tasks_, [&](int64_t task) { fine[task] = draw(task, bins + task * kBins); });
-    int64_t size = 0;
+    context_.parallel(tasks_, [&](int64_t task) { fine[task] = draw_lines(task, bins_ + task * kBins); });
+    size_ = 0;
     for (int64_t task = 0; task < tasks_; ++task) {
       if (!fine[task]) return false;
-      size += drawn_[task];
-      for (int64_t b = 0; task > 0 && b < kBins; ++b) bins[b] += bins[task * kBins + b];
+      size_ += drawn_[task];
+      for (int64_t b = 0; task > 0 && b < kBins; ++b) bins_[b] += bins_[task * kBins + b];
     }
     const double p = static_cast<double>(k) / static_cast<double>(total);
-    const double rank = p * static_cast<double>(size);
-    int64_t left = std::clamp<int64_t>(static_cast<int64_t>(std::ceil(rank)), 1, size);
-    const double alone = std::sqrt(static_cast<double>(size) * p * (1 - p));
-    const double margin = kDeviations * std::max(alone, deviation(static_cast<Key>(bin_of(bins, left)))) + 4;
+    const auto size = static_cast<double>(size_);
+    rank_ = p * size;
+    int64_t within = std::clamp<int64_t>(static_cast<int64_t>(std::ceil(rank_)), 1, size_);
+    const auto bin = static_cast<Key>(bin_of(bins_, within));
+    deviation_ = std::max(std::sqrt(size * p * (1 - p)), deviation(bin));
+    return true;
+  }
 
+  // The bounds so many standard deviations to either side.
+  Bracket<V> bracket(double deviations) const {
+    const Workspace::Scope scope(context_.workspace);
+    const double margin = deviations * deviation_ + 4;
     // From the largest score down.
-    const double places[] = {rank - 5 * margin, rank - margin, std::ceil(rank), rank + margin, rank + 5 * margin};
-    const auto last = static_cast<double>(size);
-    int64_t ranks[5];
-    Key bin[5];
-    for (int i = 0; i < 5; ++i) {
+    const double places[] = {rank_ - margin, std::ceil(rank_), rank_ + margin};
+    const auto last = static_cast<double>(size_);
+    int64_t ranks[3];
+    Key bin[3];
+    for (int i = 0; i < 3; ++i) {
       ranks[i] = static_cast<int64_t>(std::clamp(places[i], 1.0, last));
       int64_t within = ranks[i];
-      bin[i] = static_cast<Key>(bin_of(bins, within));
+      bin[i] = static_cast<Key>(bin_of(bins_, within));
     }
     // Of the keys in the bins from the first's to the last's.
-    auto* members = context_.workspace.take<Key>(size);
-    auto* own = context_.workspace.take<Key>(size);
+    auto* members = context_.workspace.take<Key>(size_ + 1);
+    auto* own = context_.workspace.take<Key>(size_);
     int64_t count = 0;
     each([&](const Key* keys, int64_t n) {
       for (int64_t i = 0; i < n; ++i) {
         members[count] = keys[i];
-        count += static_cast<Key>((keys[i] >> kShift) - bin[4]) <= bin[0] - bin[4];
+        count += static_cast<Key>((keys[i] >> kShift) - bin[2]) <= static_cast<Key>(bin[0] - bin[2]);
       }
     });
     int64_t above = 0;
-    for (int64_t b = static_cast<int64_t>(bin[0]) + 1; b < kBins; ++b) above += bins[b];
-    V scores[5];
-    for (int i = 0; i < 5; ++i) {
+    for (int64_t b = static_cast<int64_t>(bin[0]) + 1; b < kBins; ++b) above += bins_[b];
+    V scores[3];
+    for (int i = 0; i < 3; ++i) {
       std::copy_n(members, count, own);
       scores[i] = score_of(kth_largest(own, count, ranks[i] - above));
     }
     constexpr V kInf = std::numeric_limits<V>::infinity();
-    result.highest = places[0] < 1 ? kInf : scores[0];
-    result.high = places[1] < 1 ? kInf : scores[1];
-    result.guess = scores[2];
-    result.low = places[3] > last ? -kInf : scores[3];
-    result.lowest = places[4] > last ? -kInf : scores[4];
-    result.tied = scores[1] == scores[2] || scores[2] == scores[3];
-    result.part = 2 * margin / last;
-    return true;
+    return {.low = places[2] > last ? -kInf : scores[2],
+            .guess = scores[1],
+            .high = places[0] < 1 ? kInf : scores[0],
+            .tied = scores[0] == scores[1] || scores[1] == scores[2],
+            .part = 2 * margin / last};
   }
 
  private:
   int64_t first_line(int64_t task) const { return task * lines_ / tasks_; }
 
-  bool draw(int64_t task, uint32_t* bins) {
+  bool draw_lines(int64_t task, uint32_t* bins) {
     struct Line {
       const Chunk* chunk;
       int64_t begin;
@@ -158,9 +161,11 @@ class Sample {
 
   Context& context_;
   const Scores<V>& scores_;
-  int64_t lines_ = 0, tasks_ = 0;
+  int64_t lines_ = 0, tasks_ = 0, size_ = 0;
   int64_t drawn_[kMostTasks] = {};
   Key* keys_ = nullptr;
+  uint32_t* bins_ = nullptr;  // how many keys begin with each value of kDigit bits
+  double rank_ = 0, deviation_ = 0;
 };
 
 }  // namespace palimpsest::cpu

@@ -18,6 +18,9 @@ namespace palimpsest::cpu {
 namespace {
 
 constexpr int64_t kSmall = 1 << 14;  // fewer entries are searched directly
+// The first bounds fail once in two thousand times; then they are this many times wider.
+constexpr double kDeviations = 3.5;
+constexpr double kWide = 5;
 
 const Status kNaN(Code::numerical, "'scores' hold NaN, which has no place in an order");
 
@@ -62,8 +65,9 @@ class Selection {
 
   Status by_sample() {
     const int64_t k = args_.k;
-    Bracket<V> b;
-    if (!Sample<V>(context_, scores_).bracket(k, b)) return kNaN;
+    Sample<V> sample(context_, scores_);
+    if (!sample.draw(k)) return kNaN;
+    const Bracket<V> b = sample.bracket(kDeviations);
     // Twice what is expected, as chunks differ; of those that differ more make_room() takes care.
     const int64_t room = std::min(kChunk, static_cast<int64_t>(2 * b.part * static_cast<double>(kChunk))) + 128;
     auto* values = context_.workspace.take<V>(chunk_count() * room);
@@ -88,12 +92,13 @@ class Selection {
       }
       const bool end = k <= upper_ ? std::isinf(high) : std::isinf(low);
       if (sweeps > 0 || b.tied || end) break;
+      const Bracket<V> wide = sample.bracket(kWide * kDeviations);
       if (k <= upper_) {
         low = before(high);
-        high = std::max(b.highest, high);
+        high = std::max(wide.high, high);
       } else {
         high = after(low);
-        low = std::min(b.lowest, low);
+        low = std::min(wide.low, low);
       }
     }
     // The k-th may be one of many equal scores: at a bound, or where the sample's k-th is.
@@ -149,7 +154,7 @@ class Selection {
     const Key base = key_of(low);
     const int bits = std::bit_width(static_cast<Key>(key_of(high) - base));
     const int shift = bits > kDigit ? bits - kDigit : 0;
-    const int64_t tasks = std::clamp<int64_t>((above_ - upper_) / 8192, 1, std::min<int64_t>(chunk_count(), 16));
+    const int64_t tasks = std::clamp<int64_t>((above_ - upper_) / 4096, 1, std::min<int64_t>(chunk_count(), 16));
     const auto first_chunk = [&](int64_t task) { return task * chunk_count() / tasks; };
     auto* bins = context_.workspace.take<uint32_t>(tasks * kBins);
     context_.parallel(tasks, [&](int64_t task) {

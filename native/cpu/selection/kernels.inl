@@ -41,21 +41,21 @@ inline void fetch_ahead(const T* x) {
   for (size_t at = 0; at < 64 * sizeof(T); at += 64) __builtin_prefetch(line + at);
 }
 
-struct Compared {
-  uint64_t upper, above, nan;  // v ≥ high, v > low, v ≠ v
-};
-
-// n ≤ 64 entries.
+// n ≤ 64 entries: bits of v ≥ high and of v > low; true where one is NaN.
 template <typename T, typename V, typename U>
-inline Compared compare_some(const T* x, int64_t n, BitForm<U> form, V low, V high) {
-  Compared c{};
+inline bool compare_some(const T* x, int64_t n, BitForm<U> form, V low, V high, uint64_t* upper,
+                         uint64_t* above) {
+  uint64_t at_least = 0, more = 0;
+  bool nan = false;
   for (int64_t i = 0; i < n; ++i) {
     const V v = score(x[i], form);
-    c.upper |= static_cast<uint64_t>(v >= high) << i;
-    c.above |= static_cast<uint64_t>(v > low) << i;
-    c.nan |= static_cast<uint64_t>(v != v) << i;
+    at_least |= static_cast<uint64_t>(v >= high) << i;
+    more |= static_cast<uint64_t>(v > low) << i;
+    nan |= v != v;
   }
-  return c;
+  *upper = at_least;
+  *above = more;
+  return nan;
 }
 
 // Writes the scores and indices of the entries x[i + bit] whose bits are on; returns how many. Up to two
@@ -78,55 +78,66 @@ inline int64_t take(const T* x, int64_t i, BitForm<U> form, uint64_t bits, V* va
 
 #if defined(PALIMPSEST_COMPARE)
 #include PALIMPSEST_COMPARE
-#endif
-#if !defined(PALIMPSEST_COMPARE)
+#else
 template <typename T, typename V, typename U>
-inline Compared compare64(const T* x, BitForm<U> form, V low, V high) {
-  return compare_some(x, 64, form, low, high);
+inline bool compare64(const T* x, BitForm<U> form, V low, V high, uint64_t* upper, uint64_t* above) {
+  return compare_some(x, 64, form, low, high, upper, above);
 }
 #endif
+
+// Entries that are compared before any is taken: taking ends where the processor does not expect it,
+// which would undo the comparisons that it has begun.
+constexpr int64_t kBlock = 4096;
+
+template <typename T, typename V, typename U>
+inline bool compare(const T* x, int64_t n, BitForm<U> form, V low, V high, uint64_t* upper, uint64_t* above) {
+  bool nan = false;
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    fetch_ahead(x + i);
+    nan |= compare64(x + i, form, low, high, upper + i / 64, above + i / 64);
+  }
+  return i < n ? compare_some(x + i, n - i, form, low, high, upper + i / 64, above + i / 64) || nan : nan;
+}
 
 template <typename T, typename V>
 Swept sweep(const void* from, int64_t n, ScoreForm score_form, V low, V high, uint64_t* mask,
             V* values, uint32_t* indices, int64_t room) {
   const T* x = static_cast<const T*>(from);
   const auto form = bit_form(score_form, V{});
-  Swept total{};
-  uint64_t nan = 0;
-  int64_t taken = 0;
-  for (int64_t i = 0; i < n; i += 64) {
-    fetch_ahead(x + i);
-    const Compared c = i + 64 <= n ? compare64(x + i, form, low, high)
-                                   : compare_some(x + i, n - i, form, low, high);
-    mask[i / 64] = c.upper;
-    nan |= c.nan;
-    total.upper += __builtin_popcountll(c.upper);
-    total.above += __builtin_popcountll(c.above);
-    const uint64_t between = c.above & ~c.upper;
-    // Where room is short they are counted all the same, and the driver sees that.
-    if (taken + 64 <= room) taken += take(x, i, form, between, values + taken, indices + taken);
+  int64_t in_upper = 0, in_above = 0, taken = 0;
+  bool nan = false;
+  for (int64_t at = 0; at < n; at += kBlock, mask += kBlock / 64) {
+    const int64_t count = n - at < kBlock ? n - at : kBlock;
+    uint64_t above[kBlock / 64];
+    nan |= compare(x + at, count, form, low, high, mask, above);
+    for (int64_t w = 0; 64 * w < count; ++w) {
+      const uint64_t between = above[w] & ~mask[w];
+      in_upper += __builtin_popcountll(mask[w]);
+      in_above += __builtin_popcountll(above[w]);
+      // Where room is short they are counted all the same, and the driver sees that.
+      if (taken + 64 <= room) taken += take(x, at + 64 * w, form, between, values + taken, indices + taken);
+    }
   }
-  total.nan = nan != 0;
-  return total;
+  return {in_upper, in_above, nan};
 }
 
 template <typename T, typename V>
 Swept mark(const void* from, int64_t n, ScoreForm score_form, V bound, uint64_t* mask) {
   const T* x = static_cast<const T*>(from);
   const auto form = bit_form(score_form, V{});
-  Swept total{};
-  uint64_t nan = 0;
-  for (int64_t i = 0; i < n; i += 64) {
-    fetch_ahead(x + i);
-    const Compared c = i + 64 <= n ? compare64(x + i, form, bound, bound)
-                                   : compare_some(x + i, n - i, form, bound, bound);
-    mask[i / 64] = c.above;
-    nan |= c.nan;
-    total.upper += __builtin_popcountll(c.upper);
-    total.above += __builtin_popcountll(c.above);
+  int64_t in_upper = 0, in_above = 0;
+  bool nan = false;
+  for (int64_t at = 0; at < n; at += kBlock, mask += kBlock / 64) {
+    const int64_t count = n - at < kBlock ? n - at : kBlock;
+    uint64_t upper[kBlock / 64];
+    nan |= compare(x + at, count, form, bound, bound, upper, mask);
+    for (int64_t w = 0; 64 * w < count; ++w) {
+      in_upper += __builtin_popcountll(upper[w]);
+      in_above += __builtin_popcountll(mask[w]);
+    }
   }
-  total.nan = nan != 0;
-  return total;
+  return {in_upper, in_above, nan};
 }
 
 template <typename T, typename V>

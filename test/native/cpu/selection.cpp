@@ -68,7 +68,7 @@ std::vector<std::vector<uint64_t>> select(Context& context, const std::vector<st
 }
 
 template <typename T>
-void check(Context& context, const std::vector<std::vector<T>>& pieces, const Case& c) {
+void check_one(Context& context, const std::vector<std::vector<T>>& pieces, const Case& c) {
   Status status;
   double threshold = 0;
   const auto masks = select(context, pieces, c, &status, &threshold);
@@ -100,7 +100,7 @@ void check_all(Context& context, const std::vector<std::vector<T>>& pieces) {
   for (bool magnitude : {false, true}) {
     for (bool largest : {false, true}) {
       for (int64_t k : {int64_t{0}, std::min<int64_t>(n, 1), n / 10, n / 2, n - n / 50, n}) {
-        check(context, pieces, {magnitude, largest, k});
+        check_one(context, pieces, {magnitude, largest, k});
       }
     }
   }
@@ -151,6 +151,57 @@ TEST("selection: hard data: many ties, zeros of both signs, sorted, infinite, cl
   });
 }
 
+// Large enough for the sample; every k that is special.
+TEST("selection: adversarial orders, sizes and ranks") {
+  at_every_level([](Context& c) {
+    const int64_t n = 30001;
+    const auto permuted = [n](int64_t i) { return static_cast<double>(i * 7919 % n); };
+    const std::vector<std::vector<float>> data = {
+        list<float>(n, [](int64_t i) { return 1.0 + static_cast<double>(i) * 1e-3; }),
+        list<float>(n, [](int64_t i) { return -static_cast<double>(i); }),
+        list<float>(n, [](int64_t) { return -0.0; }),
+        list<float>(n, [](int64_t i) { return i % 3 == 0 ? 1.0 : 2.0; }),
+        list<float>(n, [](int64_t i) { return i == 77777 ? 1.0 : 2.0; }),
+        list<float>(n, [&](int64_t i) { return permuted(i) * 1e-45; }),  // denormal numbers
+        list<float>(n, [&](int64_t i) { return (i % 2 ? 1 : -1) * permuted(i); }),
+        // Zeros of both signs among the smallest numbers there are.
+        list<float>(n, [](int64_t i) { return i % 4 == 0 ? 1e-45 : i % 4 == 1 ? -1e-45 : i % 4 == 2 ? 0.0 : -0.0; }),
+    };
+    for (const auto& x : data) {
+      for (int64_t k : {int64_t{1}, n / 3, n - 1, n}) {
+        check_one<float>(c, {x}, {false, true, k});
+        check_one<float>(c, {x}, {true, false, k});
+      }
+    }
+  });
+}
+
+// Lines of one scale each, as rows of a matrix have, and lines that differ from what the sample sees:
+// bounds that fail, on either side.
+TEST("selection: scores that mislead the sample") {
+  at_every_level([](Context& c) {
+    for (int64_t row : {16, 4096}) {
+      const int64_t n = 60000;
+      const auto x = list<float>(n, [row](int64_t i) { return noise(i) * std::exp(8 * noise(1000 + i / row)); });
+      for (int64_t k : {int64_t{3}, n / 10, n / 2, n - n / 20}) check_one<float>(c, {x}, {true, true, k});
+    }
+    // The places that the sample reads, wherever they are, move no rank by much; everything else does.
+    for (int64_t spared : {3, 5, 7}) {
+      for (double other : {-1.0, 1.0}) {
+        const auto x = list<float>(40000, [&](int64_t i) {
+          return i / 16 % spared == 0 ? noise(i) : noise(i) * 1e-3 + other * 0.3;
+        });
+        for (int64_t k : {int64_t{100}, int64_t{4000}, int64_t{20000}}) check_one<float>(c, {x}, {false, true, k});
+      }
+    }
+    // One line in 64 decides: the sample sees too few or too many of them.
+    for (int64_t phase : {0, 21, 42}) {
+      const auto x = list<float>(80000, [&](int64_t i) { return i / 16 % 64 == phase ? 1 + noise(i) : noise(i); });
+      for (int64_t k : {int64_t{1248}, int64_t{1255}}) check_one<float>(c, {x}, {false, true, k});
+    }
+  });
+}
+
 TEST("selection: NaN is refused wherever it stands") {
   at_every_level([](Context& c) {
     for (int64_t n : {10, 50000}) {
@@ -163,6 +214,22 @@ TEST("selection: NaN is refused wherever it stands") {
           CHECK(status.code() == Code::numerical);
         }
       }
+    }
+  });
+}
+
+TEST("selection: NaN beside any other is found at every level") {
+  at_every_level([](Context& c) {
+    for (int64_t place = 0; place < 130; ++place) {
+      auto x = list<float>(40000, noise);
+      auto y = list<double>(40000, noise);
+      x[size_t(20000 + place)] = std::numeric_limits<float>::quiet_NaN();
+      y[size_t(20000 + place)] = -std::numeric_limits<double>::quiet_NaN();
+      Status status;
+      select<float>(c, {x}, {place % 2 == 0, true, 4000}, &status);
+      CHECK(status.code() == Code::numerical);
+      select<double>(c, {y}, {place % 2 == 0, false, 4000}, &status);
+      CHECK(status.code() == Code::numerical);
     }
   });
 }
