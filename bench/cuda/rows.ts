@@ -1,11 +1,17 @@
-/** What is timed on a GPU: the work of the CUDA engine's bars, at their sizes or small ones for tests. */
+/**
+ * What is timed on a GPU: the work of the CUDA engine's bars (issue 4 of the project: what must be reached
+ * beside which peer), at their sizes or small ones for tests.
+ */
 
-import { Generator, ones, scope, type Tensor, zeros } from '../../lib/index.js'
+import { cat, Generator, ones, randint, scope, type Tensor, zeros } from '../../lib/index.js'
 import { matmul, orthogonalize, randomizedSvd } from '../../lib/linalg/index.js'
 import { topK } from '../../lib/masks/index.js'
-import { AdamW, Muon, NorMuon } from '../../lib/optim/index.js'
+import * as nn from '../../lib/nn/index.js'
+import { AdamW, Muon, NorMuon, SGD } from '../../lib/optim/index.js'
+import { blocks } from '../rows/networks.js'
 import { newtonSchulzWork } from '../rows/orthogonalize.js'
 import { relativeError } from '../rows/row.js'
+import { mlpOf, mlpWork } from '../rows/train.js'
 
 /** One row. Its name tells the peer what to do. */
 export interface DeviceRow {
@@ -18,7 +24,15 @@ export interface DeviceRow {
   error: () => number
 }
 
-type Maker = [name: string, make: (device: string) => DeviceRow]
+/** A peer by its name, and how many times as fast as it ours must be. */
+export type Bar = [peer: string, must: number]
+
+/** A row by its name, made when its turn comes. */
+export interface Maker {
+  name: string
+  bars: Bar[]
+  make: (device: string) => DeviceRow
+}
 
 const generator = () => new Generator(7)
 const normal = (device: string, ...shape: number[]): Tensor =>
@@ -26,9 +40,10 @@ const normal = (device: string, ...shape: number[]): Tensor =>
 
 function product(m: number, k: number, n: number): Maker {
   const name = `matmul bf16 ${m}x${k}x${n}`
-  return [
+  return {
     name,
-    (device) => {
+    bars: [['torch', 0.85]],
+    make: (device) => {
       const a = normal(device, m, k).to('bfloat16')
       const b = normal(device, k, n).to('bfloat16')
       const run = () => matmul(a, b, { compute: 'bfloat16' })
@@ -42,7 +57,7 @@ function product(m: number, k: number, n: number): Maker {
         error: () => scope(() => relativeError(some(run()), some(a).matmul(b.to('float64')))),
       }
     },
-  ]
+  }
 }
 
 /** The plain formula in float64, on the device. */
@@ -59,9 +74,14 @@ function exact(x: Tensor): Tensor {
 
 function newtonSchulz(rows: number, cols: number): Maker {
   const name = `orthogonalize bf16 ${rows}x${cols}`
-  return [
+  return {
     name,
-    (device) => {
+    bars: [
+      ['torch', rows === cols ? 1.35 : 2],
+      ...(rows === cols ? [['dion triton', 1] as Bar] : []),
+      ['gram-newton-schulz', 1],
+    ],
+    make: (device) => {
       const x = normal(device, rows, cols)
       return {
         name,
@@ -71,14 +91,15 @@ function newtonSchulz(rows: number, cols: number): Maker {
         error: () => scope(() => relativeError(orthogonalize(x), exact(x))),
       }
     },
-  ]
+  }
 }
 
 function step(kind: 'muon' | 'normuon', layers: number, width: number): Maker {
   const name = `${kind} ${layers} ${width}`
-  return [
+  return {
     name,
-    (device) => {
+    bars: [['torch compiled', 1.8]],
+    make: (device) => {
       const shapes = [
         ...Array.from({ length: 4 }, () => [width, width]),
         [4 * width, width],
@@ -107,14 +128,15 @@ function step(kind: 'muon' | 'normuon', layers: number, width: number): Maker {
           }),
       }
     },
-  ]
+  }
 }
 
 function svd(n: number, rank: number): Maker {
   const name = `randomizedSvd ${n}x${n} ${rank}`
-  return [
+  return {
     name,
-    (device) => {
+    bars: [['torch', 3]],
+    make: (device) => {
       // Of known singular values: columns of an orthonormal basis, weighted.
       const basis = orthogonalize(normal(device, n, 2 * rank), {
         coefficients: 'cubic',
@@ -135,14 +157,15 @@ function svd(n: number, rank: number): Maker {
           scope(() => relativeError(run().s.to('cpu'), weights.slice(0, 0, rank).to('float64'))),
       }
     },
-  ]
+  }
 }
 
 function select(n: number, density: number): Maker {
   const name = `topk ${n} ${density}`
-  return [
+  return {
     name,
-    (device) => {
+    bars: [['torch', 10]],
+    make: (device) => {
       const x = normal(device, n)
       const k = Math.round(density * n)
       const run = () => topK(x, { k, by: 'magnitude' })
@@ -171,14 +194,15 @@ function select(n: number, density: number): Maker {
           }),
       }
     },
-  ]
+  }
 }
 
 function adamw(n: number, tensors: number): Maker {
   const name = `adamw ${n} ${tensors}`
-  return [
+  return {
     name,
-    (device) => {
+    bars: [['torch fused', 1]],
+    make: (device) => {
       const each = Math.floor(n / tensors)
       const params = Array.from({ length: tensors }, () => normal(device, each))
       const grads = params.map((p) => p.mul(0.5))
@@ -200,7 +224,89 @@ function adamw(n: number, tensors: number): Maker {
           }),
       }
     },
-  ]
+  }
+}
+
+/** FLOPs and a step of a network on a device; its gradients against the CPU's on a smaller batch. */
+function training(
+  name: string,
+  work: number,
+  build: () => nn.Module,
+  loss: (net: nn.Module, device: string, check: boolean) => () => Tensor,
+  Kind: typeof SGD | typeof AdamW,
+): Maker {
+  return {
+    name,
+    bars: [['torch', 1]],
+    make: (device) => {
+      const net = build().to(device)
+      const optimizer = new Kind(net.parameters(), { lr: 1e-3 })
+      const now = loss(net, device, false)
+      const gradients = (own: nn.Module, place: string) => {
+        loss(own, place, true)().backward()
+        return cat(
+          own.parameters().map((p) => (p.grad as Tensor).to('cpu').reshape(-1)),
+          0,
+        )
+      }
+      return {
+        name,
+        work,
+        unit: 'FLOP',
+        run: () =>
+          scope(() => {
+            now().backward()
+            optimizer.step()
+            optimizer.zeroGrad()
+          }),
+        error: () =>
+          scope(() => {
+            const here = build()
+            const there = build()
+            there.loadStateDict(here.stateDict())
+            return relativeError(
+              gradients(there.to(device), device),
+              gradients(here, 'cpu').to('float64'),
+            )
+          }),
+      }
+    },
+  }
+}
+
+const integers = (device: string, high: number, shape: number[]): Tensor =>
+  randint(0, high, shape, { generator: generator() }).to(device)
+
+function mlp(optimizer: 'sgd' | 'adamw', dims: number[], batch: number): Maker {
+  return training(
+    `train ${optimizer} ${dims.join('-')} ${batch}`,
+    mlpWork(dims, batch),
+    () => mlpOf(dims),
+    (net, device) => {
+      const x = normal(device, batch, dims[0] as number)
+      const t = integers(device, dims.at(-1) as number, [batch])
+      return () => nn.crossEntropy(net.call(x), t)
+    },
+    optimizer === 'sgd' ? SGD : AdamW,
+  )
+}
+
+function gpt(layers: number, width: number, context: number, batch: number): Maker {
+  const vocabulary = 256
+  const heads = Math.max(1, width / 64)
+  const token = blocks(layers, width, context / 2) + 6 * width * vocabulary
+  return training(
+    `train gpt ${layers}x${width} ${context} ${batch}`,
+    batch * context * token,
+    () => new nn.GPT({ vocabulary, context, layers, heads, width }),
+    (net, device, check) => {
+      const shape = check ? [1, Math.min(context, 64)] : [batch, context]
+      const x = integers(device, vocabulary, shape)
+      const t = integers(device, vocabulary, [(shape[0] as number) * (shape[1] as number)])
+      return () => nn.crossEntropy(net.call(x).reshape(-1, vocabulary), t)
+    },
+    AdamW,
+  )
 }
 
 /** The rows of the bars; small ones run in seconds anywhere. */
@@ -214,6 +320,8 @@ export const deviceRows = (small: boolean): Maker[] =>
         svd(100, 6),
         select(40_000, 0.1),
         adamw(20_000, 3),
+        mlp('adamw', [12, 16, 4], 8),
+        gpt(1, 64, 12, 2),
       ]
     : [
         product(4096, 4096, 4096),
@@ -221,6 +329,7 @@ export const deviceRows = (small: boolean): Maker[] =>
         ...[2048, 4096, 8192].map((n) => newtonSchulz(n, n)),
         newtonSchulz(2048, 8192),
         newtonSchulz(8192, 2048),
+        newtonSchulz(4096, 16384),
         step('muon', 12, 768),
         step('normuon', 12, 768),
         // About 1.1 billion parameters.
@@ -229,4 +338,8 @@ export const deviceRows = (small: boolean): Maker[] =>
         svd(8192, 64),
         select(1_000_000_000, 0.01),
         adamw(1_100_000_000, 100),
+        mlp('sgd', [784, 512, 10], 128),
+        mlp('adamw', [784, 2048, 2048, 10], 256),
+        gpt(4, 256, 128, 8),
+        gpt(12, 768, 1024, 8),
       ]

@@ -3,11 +3,11 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { devices, emptyCache, full, synchronize } from '../../lib/index.js'
+import { devices, elapsed, emptyCache, full } from '../../lib/index.js'
 import { type Times, timesOf } from '../document.js'
-import { deviceRows } from './rows.js'
+import { type Bar, deviceRows } from './rows.js'
 
-/** One row's result. Times are milliseconds of one run, for ours and for each peer. */
+/** One row's result. Times are milliseconds of one run by device events, for ours and for each peer. */
 export interface DeviceResult {
   name: string
   ms: Times
@@ -15,7 +15,10 @@ export interface DeviceResult {
   rate: number
   unit: 'FLOP/s' | 'byte/s'
   error: number
+  /** `ratio`: the peer's median over ours. */
   peers: Record<string, (Times & { ratio: number }) | { skipped: string }>
+  /** What must be reached beside a peer; `met` is null where the peer could not run. */
+  bars: { peer: string; must: number; met: boolean | null }[]
 }
 
 /** The results of one run. */
@@ -23,6 +26,8 @@ export interface DeviceDocument {
   date: string
   device: string
   features: string[]
+  /** Versions of the peers' packages, and what is not there. */
+  versions: Record<string, string>
   results: DeviceResult[]
 }
 
@@ -35,19 +40,40 @@ export interface DeviceBenchOptions {
   /** PyTorch beside ours; true by default. */
   peers?: boolean
   onRow?: (name: string) => void
+  onResult?: (result: DeviceResult) => void
 }
 
+/** The rows that a run would time, with each peer: empty text where it could run here, else why not. */
+export async function listRows(
+  filters: readonly string[],
+): Promise<{ name: string; bars: Bar[]; peers: Record<string, string> }[]> {
+  const python = startPython()
+  try {
+    const list = []
+    for (const { name, bars } of rowsOf(filters, false)) {
+      list.push({ name, bars, peers: (await python.ask({ list: name })) as Record<string, string> })
+    }
+    return list
+  } finally {
+    python.close()
+  }
+}
+
+const rowsOf = (filters: readonly string[], small: boolean) =>
+  deviceRows(small).filter(
+    ({ name }) => filters.length === 0 || filters.some((filter) => name.includes(filter)),
+  )
+
 /**
- * Ours is timed by the host's clock between two waits for the device, over as many runs as take 50 ms, so
- * that one wait's cost vanishes; the peers by device events. Before each row the memory that outputs will be
- * given is filled with NaN.
+ * Ours and the peers are timed by device events around as many runs as take 50 ms; medians over such groups.
+ * Data are random; before each row the memory that outputs will be given is filled with NaN.
  *
- * @returns null where the device cannot be used, with the reason
+ * @returns the reason where the device cannot be used
  */
 export async function benchDevice(
   options: DeviceBenchOptions,
 ): Promise<{ document: DeviceDocument } | { reason: string }> {
-  const { device, filters = [], small = false, rounds = 9, peers = true, onRow } = options
+  const { device, filters = [], small = false, rounds = 9, peers = true } = options
   const kind = device.split(':')[0] as string
   const found =
     devices().find(({ id }) => id === device) ?? devices().find(({ id }) => id.startsWith(kind))
@@ -55,54 +81,61 @@ export async function benchDevice(
     return { reason: found?.reason ?? `there is no device '${device}'` }
   }
   const python = peers ? startPython() : null
-  const results: DeviceResult[] = []
+  const { name, features } = found
+  const versions = ((await python?.ask({ versions: true })) ?? {}) as Record<string, string>
+  const document: DeviceDocument = {
+    date: new Date().toISOString(),
+    device: name,
+    features,
+    versions,
+    results: [],
+  }
   try {
-    for (const [name, make] of deviceRows(small)) {
-      if (filters.length > 0 && !filters.some((filter) => name.includes(filter))) continue
-      onRow?.(name)
+    for (const { name, bars, make } of rowsOf(filters, small)) {
+      options.onRow?.(name)
       const row = make(device)
       const error = row.error()
       poison(device, small ? 1 << 12 : 1 << 28)
-      row.run()
-      const runs = runsFor(() => time(device, row.run, 1))
-      const ours = Array.from({ length: rounds }, () => time(device, row.run, runs))
+      // An optimizer's third step is the first that is replayed as a graph.
+      for (let i = 0; i < 3; i++) row.run()
+      const time = (runs: number) =>
+        elapsed(device, () => {
+          for (let i = 0; i < runs; i++) row.run()
+        }) / runs
+      const runs = Math.max(1, Math.min(1000, Math.ceil(50 / Math.max(time(1), 1e-3))))
+      const ms = timesOf(Array.from({ length: rounds }, () => time(runs)))
       const result: DeviceResult = {
         name,
-        ms: timesOf(ours),
-        rate: (row.work / timesOf(ours).median) * 1e3,
+        ms,
+        rate: (row.work / ms.median) * 1e3,
         unit: `${row.unit}/s`,
         error,
         peers: {},
+        bars: [],
       }
       emptyCache(device)
-      const theirs = await python?.run(name, rounds)
-      for (const [peer, answer] of Object.entries(theirs ?? {})) {
-        if (Array.isArray(answer)) {
-          const times = timesOf(answer)
-          result.peers[peer] = { ...times, ratio: times.median / result.ms.median }
-        } else {
+      for (const [peer, answer] of Object.entries(
+        (await python?.ask({ row: name, rounds })) ?? {},
+      )) {
+        if (typeof answer === 'string') {
           result.peers[peer] = { skipped: answer }
+        } else {
+          const times = timesOf(answer)
+          result.peers[peer] = { ...times, ratio: times.median / ms.median }
         }
       }
-      results.push(result)
+      result.bars = bars.map(([peer, must]) => {
+        const theirs = result.peers[peer]
+        return { peer, must, met: theirs && 'ratio' in theirs ? theirs.ratio >= must : null }
+      })
+      document.results.push(result)
+      options.onResult?.(result)
     }
   } finally {
     python?.close()
   }
-  const { name, features } = found
-  return { document: { date: new Date().toISOString(), device: name, features, results } }
+  return { document }
 }
-
-/** Milliseconds of one of `runs` runs. */
-function time(device: string, run: () => unknown, runs: number): number {
-  synchronize(device)
-  const begin = performance.now()
-  for (let i = 0; i < runs; i++) run()
-  synchronize(device)
-  return (performance.now() - begin) / runs
-}
-
-const runsFor = (once: () => number) => Math.max(1, Math.min(1000, Math.ceil(50 / once())))
 
 /** Leaves NaN in memory that the device will hand out next. */
 function poison(device: string, entries: number): void {
@@ -127,11 +160,11 @@ function startPython() {
   python.stdin.on('error', () => fail('the Python peer ended'))
   createInterface({ input: python.stdout }).on('line', (line) => waiting?.(JSON.parse(line)))
   return {
-    run: (row: string, rounds: number) =>
+    ask: (request: object) =>
       new Promise<Answers>((resolve) => {
         if (broken) return resolve({ torch: broken })
         waiting = resolve
-        python.stdin.write(`${JSON.stringify({ row, rounds })}\n`)
+        python.stdin.write(`${JSON.stringify(request)}\n`)
       }),
     close: () => void python.kill(),
   }

@@ -41,7 +41,7 @@ function convNet(batch: number): Row {
 }
 
 /** FLOPs of a transformer's blocks forward and backward, by token. */
-const blocks = (layers: number, width: number, seen: number) =>
+export const blocks = (layers: number, width: number, seen: number) =>
   layers * (6 * 12 * width * width + 12 * width * seen)
 
 function gpt(layers: number, width: number, context: number, batch: number): Row {

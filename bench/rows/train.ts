@@ -5,23 +5,31 @@ import * as nn from '../../lib/nn/index.js'
 import { AdamW, SGD } from '../../lib/optim/index.js'
 import type { Row, RowMaker } from './row.js'
 
-function mlp(optimizer: 'sgd' | 'adamw', dims: number[], batch: number): Row {
+/** Linear layers with ReLU between them. */
+export function mlpOf(dims: readonly number[]): nn.Sequential {
   const layers = dims.slice(1).map(
     (out, i) =>
       new nn.Linear(dims[i] as number, out, {
         activation: i < dims.length - 2 ? 'relu' : 'none',
       }),
   )
-  const net = new nn.Sequential(...layers)
+  return new nn.Sequential(...layers)
+}
+
+/** FLOPs of a step's products: the first layer needs no gradient of its input. */
+export const mlpWork = (dims: readonly number[], batch: number): number =>
+  dims
+    .slice(1)
+    .reduce((sum, out, i) => sum + (i === 0 ? 4 : 6) * batch * out * (dims[i] as number), 0)
+
+function mlp(optimizer: 'sgd' | 'adamw', dims: number[], batch: number): Row {
+  const net = mlpOf(dims)
   const opt = new (optimizer === 'sgd' ? SGD : AdamW)(net.parameters(), { lr: 1e-3 })
   const x = randn([batch, dims[0] as number])
   const t = randint(0, dims.at(-1) as number, [batch])
-  const products = dims
-    .slice(1)
-    .reduce((sum, out, i) => sum + (i === 0 ? 4 : 6) * batch * out * (dims[i] as number), 0)
   return {
     name: `train ${optimizer} ${dims.join('-')} ${batch}`,
-    work: products,
+    work: mlpWork(dims, batch),
     limit: 'f32',
     run: () =>
       scope(() => {

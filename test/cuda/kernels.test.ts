@@ -1,13 +1,12 @@
 /** Every device's kernels against the CPU's, at sizes that cross the edges of tiles, warps and blocks. */
 
-import { type Test, test } from 'tap'
+import { test } from 'tap'
 import * as p from '../../lib/index.js'
 import { matmul, orthogonalize } from '../../lib/linalg/index.js'
 import * as nn from '../../lib/nn/index.js'
 import * as optim from '../../lib/optim/index.js'
 import { acceleratorsUnderTest } from '../devices.js'
-
-type Make = (...xs: p.Tensor[]) => p.Tensor
+import { comparer, type Make } from './compare.js'
 
 for (const { id, skip } of acceleratorsUnderTest()) {
   // The stand-in runs the CPU's own kernels: nothing would be compared.
@@ -16,18 +15,7 @@ for (const { id, skip } of acceleratorsUnderTest()) {
     const g = new p.Generator(11)
     const random = (...shape: number[]) => p.randn(shape, { generator: g })
 
-    /** ‖f(on the device) − f(on the CPU)‖ ≤ tolerance·‖f‖. */
-    const same = (t: Test, name: string, f: Make, inputs: p.Tensor[], tolerance = 1e-5) => {
-      const expected = f(...inputs).to('float64')
-      const got = f(...inputs.map((x) => x.to(id)))
-      t.equal(got.device, id, `${name} stays on the device`)
-      t.same(got.shape, expected.shape, `${name}: shape`)
-      const error = got.to('cpu').to('float64').sub(expected).norm().item()
-      const size = expected.norm().item()
-      t.ok(error <= tolerance * (size + 1e-30), `${name}: ${error} of ${size}`)
-    }
-    const exact = (t: Test, name: string, f: Make, inputs: p.Tensor[]) =>
-      t.same(f(...inputs.map((x) => x.to(id))).toArray(), f(...inputs).toArray(), name)
+    const { same, exact, both } = comparer(id)
 
     t.test('matrix products: precisions, transposes, views, batches', async (t) => {
       for (const [m, k, n] of [
@@ -164,29 +152,12 @@ for (const { id, skip } of acceleratorsUnderTest()) {
     })
 
     t.test('networks: values and gradients', async (t) => {
-      const gradientOf =
-        (f: Make): Make =>
-        (...xs) => {
-          const leaves = xs.map((x) => (x.dtype === 'int32' ? x : x.detach().requireGrad()))
-          f(...leaves)
-            .square()
-            .sum()
-            .backward()
-          return p.cat(
-            leaves.flatMap((x) => (x.grad ? [x.grad.reshape(-1)] : [])),
-            0,
-          )
-        }
-      const both = (name: string, f: Make, inputs: p.Tensor[], tolerance = 2e-5) => {
-        same(t, name, f, inputs, tolerance)
-        same(t, `${name}, gradients`, gradientOf(f), inputs, tolerance)
-      }
-      both('softmax', (x) => (x as p.Tensor).softmax(), [random(7, 300)])
-      both('log softmax', (x) => (x as p.Tensor).logSoftmax(), [random(7, 30)])
+      both(t, 'softmax', (x) => (x as p.Tensor).softmax(), [random(7, 300)])
+      both(t, 'log softmax', (x) => (x as p.Tensor).logSoftmax(), [random(7, 30)])
       const labels = p.tensor([0, 3, 9, 2, 9], { dtype: 'int32' })
       const loss: Make = (x, y) =>
         nn.crossEntropy(x as p.Tensor, y as p.Tensor, { labelSmoothing: 0.1, ignoreIndex: 2 })
-      both('cross-entropy', loss, [random(5, 10), labels])
+      both(t, 'cross-entropy', loss, [random(5, 10), labels])
       t.throws(
         () => nn.crossEntropy(random(2, 3).to(id), p.tensor([0, 3], { dtype: 'int32' }).to(id)),
         p.ArgumentError,
@@ -195,21 +166,25 @@ for (const { id, skip } of acceleratorsUnderTest()) {
         (options: object): Make =>
         (x, w, o) =>
           nn.conv2d(x as p.Tensor, w as p.Tensor, o as p.Tensor, options)
-      both('convolution', conv({ padding: 1 }), [random(2, 3, 9, 8), random(4, 3, 3, 3), random(4)])
-      both('strided grouped convolution', conv({ stride: 2, groups: 2, dilation: 2 }), [
+      both(t, 'convolution', conv({ padding: 1 }), [
+        random(2, 3, 9, 8),
+        random(4, 3, 3, 3),
+        random(4),
+      ])
+      both(t, 'strided grouped convolution', conv({ stride: 2, groups: 2, dilation: 2 }), [
         random(2, 4, 11, 9),
         random(6, 2, 3, 2),
         random(6),
       ])
-      both('max pooling', (x) => nn.maxPool2d(x as p.Tensor, 3, { stride: 2, padding: 1 }), [
+      both(t, 'max pooling', (x) => nn.maxPool2d(x as p.Tensor, 3, { stride: 2, padding: 1 }), [
         random(2, 3, 9, 8),
       ])
-      both('mean pooling', (x) => nn.avgPool2d(x as p.Tensor, 3, { stride: 2, padding: 1 }), [
+      both(t, 'mean pooling', (x) => nn.avgPool2d(x as p.Tensor, 3, { stride: 2, padding: 1 }), [
         random(2, 3, 9, 8),
       ])
       const norm: Make = (x, w, o) => nn.layerNorm(x as p.Tensor, w as p.Tensor, o as p.Tensor)
-      both('layer norm', norm, [random(33, 70), random(70), random(70)])
-      both('RMS norm', (x, w) => nn.rmsNorm(x as p.Tensor, w as p.Tensor), [
+      both(t, 'layer norm', norm, [random(33, 70), random(70), random(70)])
+      both(t, 'RMS norm', (x, w) => nn.rmsNorm(x as p.Tensor, w as p.Tensor), [
         random(33, 70),
         random(70),
       ])
@@ -220,7 +195,7 @@ for (const { id, skip } of acceleratorsUnderTest()) {
             causal,
           })
       for (const causal of [false, true]) {
-        both(`attention${causal ? ', causal' : ''}`, attend(causal), [
+        both(t, `attention${causal ? ', causal' : ''}`, attend(causal), [
           random(2, 3, 45, 16),
           random(2, 3, 45, 16),
           random(2, 3, 45, 24),

@@ -105,7 +105,7 @@ export class GPT extends Module {
         `'indices' has shape ${shownShape(indices.shape)}, expected [batch, time] with at most ${this.options.context} tokens`,
       )
     }
-    const places = arange(time as number, undefined, 1, { dtype: 'int32' })
+    const places = arange(time as number, undefined, 1, { dtype: 'int32' }).to(indices.device)
     const rows = embedding(places, this.positions.weight)
     let x = addOnto(rows, pass(this.tokens, indices))
     usedUp(rows, x)
@@ -133,7 +133,7 @@ export class GPT extends Module {
         scope(() => {
           const window = Int32Array.from(tokens.slice(-this.options.context))
           const input = Tensor.from({ data: window, shape: [1, window.length] })
-          const y = this.call(input).select(1, window.length - 1)
+          const y = this.call(input.to(this.positions.weight.device)).select(1, window.length - 1)
           return Float64Array.from(reshape(y, [-1]).toArray() as number[])
         }),
       )
