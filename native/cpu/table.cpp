@@ -55,6 +55,7 @@
   X(pool, avx512)             \
   X(panel, avx2)              \
   X(panel, avx512)            \
+  X(panel, amx)               \
   X(probe, avx2)              \
   X(probe, avx512)            \
   X(probe, avx512bf16)        \

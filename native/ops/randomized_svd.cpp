@@ -1,6 +1,10 @@
 // Floor, with q power iterations: A read 2q + 2 times from memory, or 2mn·width FLOPs as often. A is
 // streamed as it lies (kernels/panel.h); everything else works on panels that stay in cache.
 //
+// Products before the last two only turn the panel towards the leading directions, so 16 bits do where the
+// device is faster at that: the last two, in full, give back what such an error took (the last but one is
+// half an iteration from a start that is off by 2⁻¹⁵ of A's norm).
+//
 // Panels are orthonormalized by Cholesky's method on their Gram matrix, summed in double: one pass
 // between products, where only the range counts, two for the bases that stay. A panel that is too
 // near rank deficiency for that goes through Householder reflections.
@@ -55,21 +59,23 @@ class Sketch {
     T* panel = context_.workspace.take<T>(m_ * step);
     T* back = context_.workspace.take<T>(n_ * std::max(step, width));
     PALIMPSEST_TRY(normal(back, n_ * step, 0));
-    PALIMPSEST_TRY(forward(back, step, panel));
+    // The blocks of a Krylov space stay: none of its products is made good by a later one.
+    const auto rough = [&](int64_t left) { return blocks == 1 && left > 0; };
+    PALIMPSEST_TRY(forward(back, step, panel, rough(args_.power_iterations)));
     PALIMPSEST_TRY(look(panel, step));
     if (!in_range_) return {};
     q = blocks == 1 ? panel : context_.workspace.take<T>(m_ * width);
     for (int64_t i = 0; i < args_.power_iterations; ++i) {
       if (blocks > 1) keep(panel, step, q, width, i * step);
       if (args_.normalize || blocks > 1) PALIMPSEST_TRY(orthonormalize(panel, m_, step, 1));
-      PALIMPSEST_TRY(backward(panel, step, back));
+      PALIMPSEST_TRY(backward(panel, step, back, blocks == 1));
       if (args_.normalize || blocks > 1) PALIMPSEST_TRY(orthonormalize(back, n_, step, 1));
-      PALIMPSEST_TRY(forward(back, step, panel));
+      PALIMPSEST_TRY(forward(back, step, panel, rough(args_.power_iterations - 1 - i)));
     }
     if (blocks > 1) keep(panel, step, q, width, (blocks - 1) * step);
     PALIMPSEST_TRY(orthonormalize(q, m_, width, 2));
     b = back;
-    return backward(q, width, b);
+    return backward(q, width, b, false);
   }
 
   // ‖A‖²_F in double.
@@ -133,29 +139,30 @@ class Sketch {
   }
 
   // y (m×width) = A·x.
-  Status forward(const T* x, int64_t width, T* y) {
-    PALIMPSEST_TRY(check_abort(context_));
-    const T* a = static_cast<const T*>(a_.data);
-    if (!narrow(width)) return product(context_, a_, strided(x, n_, width, width), row_major(y, m_, width));
-    if (a_.col_stride == 1) {
-      panel_kernels<T>(context_).multiply(context_, a, a_.row_stride, m_, n_, x, width, y);
-    } else {
-      panel_kernels<T>(context_).multiply_transposed(context_, a, a_.col_stride, n_, m_, x, width, y);
-    }
-    return {};
+  Status forward(const T* x, int64_t width, T* y, bool rough) {
+    return multiply(a_, x, width, y, rough);
   }
 
   // z (n×width) = Aᵀ·y.
-  Status backward(const T* y, int64_t width, T* z) {
+  Status backward(const T* y, int64_t width, T* z, bool rough) {
+    return multiply(a_.transposed(), y, width, z, rough);
+  }
+
+  // y = a·x, for A or its transpose; one of the strides is 1.
+  Status multiply(const Matrix& a, const T* x, int64_t width, T* y, bool rough) {
     PALIMPSEST_TRY(check_abort(context_));
-    const T* a = static_cast<const T*>(a_.data);
     if (!narrow(width)) {
-      return product(context_, a_.transposed(), strided(y, m_, width, width), row_major(z, n_, width));
+      return product(context_, a, strided(x, a.cols, width, width), row_major(y, a.rows, width));
     }
-    if (a_.col_stride == 1) {
-      panel_kernels<T>(context_).multiply_transposed(context_, a, a_.row_stride, m_, n_, y, width, z);
+    const auto* const data = static_cast<const T*>(a.data);
+    const PanelKernels<T>& k = panel_kernels<T>(context_);
+    if (a.col_stride == 1) {
+      const auto run = rough && k.rough_multiply != nullptr ? k.rough_multiply : k.multiply;
+      run(context_, data, a.row_stride, a.rows, a.cols, x, width, y);
     } else {
-      panel_kernels<T>(context_).multiply(context_, a, a_.col_stride, n_, m_, y, width, z);
+      const auto run = rough && k.rough_multiply_transposed != nullptr ? k.rough_multiply_transposed
+                                                                       : k.multiply_transposed;
+      run(context_, data, a.col_stride, a.cols, a.rows, x, width, y);
     }
     return {};
   }
@@ -249,6 +256,11 @@ class Sketch {
     r.swap(result);
   }
 
+  // to −= factor · from.
+  static void subtract(double factor, const double* __restrict from, double* __restrict to, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) to[i] -= factor * from[i];
+  }
+
   // Cholesky's method, with unit diagonal for the sake of scale. `good` is false, and y untouched,
   // where a pivot shows that the panel is too near rank deficiency for it.
   Status by_gram(T* y, int64_t rows, int64_t width, std::vector<double>* r, bool& good) {
@@ -256,6 +268,7 @@ class Sketch {
     const Workspace::Scope scope(context_.workspace);
     auto* const g = context_.workspace.take<double>(width * width);
     auto* const upper = context_.workspace.take<double>(width * width);
+    auto* const x = context_.workspace.take<double>(width * width);
     panel_kernels<T>(context_).gram(context_, y, rows, width, g);
     std::vector<double> scale(static_cast<size_t>(width));
     for (int64_t i = 0; i < width; ++i) {
@@ -263,33 +276,33 @@ class Sketch {
       if (!(square > 0) || !std::isfinite(square)) return {};
       scale[static_cast<size_t>(i)] = std::sqrt(square);
     }
+    // R's rows one after the other; loops run along rows, for the sake of vectors.
     for (int64_t i = 0; i < width; ++i) {
-      for (int64_t j = 0; j <= i; ++j) {
-        double sum = g[i * width + j] / (scale[static_cast<size_t>(i)] * scale[static_cast<size_t>(j)]);
-        for (int64_t k = 0; k < j; ++k) sum -= g[i * width + k] * g[j * width + k];
-        if (i == j) {
-          if (!(sum > least)) return {};
-          g[i * width + i] = std::sqrt(sum);
-        } else {
-          g[i * width + j] = sum / g[j * width + j];
-        }
+      for (int64_t j = 0; j < width; ++j) {
+        upper[i * width + j] =
+            j < i ? 0 : g[j * width + i] / (scale[static_cast<size_t>(i)] * scale[static_cast<size_t>(j)]);
       }
     }
-    // R = Lᵀ·diag(scale); its inverse column by column.
-    std::fill(upper, upper + width * width, 0.0);
     for (int64_t i = 0; i < width; ++i) {
-      for (int64_t j = i; j < width; ++j) {
-        upper[i * width + j] = g[j * width + i] * scale[static_cast<size_t>(j)];
-      }
+      double* const row = upper + i * width;
+      if (!(row[i] > least)) return {};
+      const double root = std::sqrt(row[i]);
+      for (int64_t j = i; j < width; ++j) row[j] /= root;
+      for (int64_t k = i + 1; k < width; ++k) subtract(row[k], row + k, upper + k * width + k, width - k);
+    }
+    // Its inverse, from the last row up.
+    for (int64_t i = width - 1; i >= 0; --i) {
+      double* const row = x + i * width;
+      const double* const r_row = upper + i * width;
+      for (int64_t j = 0; j < width; ++j) row[j] = i == j ? 1 : 0;
+      for (int64_t k = i + 1; k < width; ++k) subtract(r_row[k], x + k * width + k, row + k, width - k);
+      for (int64_t j = i; j < width; ++j) row[j] /= r_row[i];
     }
     T* const inverse = context_.workspace.take<T>(width * width);
-    std::vector<double> column(static_cast<size_t>(width));
-    for (int64_t j = 0; j < width; ++j) {
-      for (int64_t i = width - 1; i >= 0; --i) {
-        double sum = i == j ? 1 : 0;
-        for (int64_t k = i + 1; k <= j; ++k) sum -= upper[i * width + k] * column[static_cast<size_t>(k)];
-        column[static_cast<size_t>(i)] = i <= j ? sum / upper[i * width + i] : 0;
-        inverse[i * width + j] = static_cast<T>(column[static_cast<size_t>(i)]);
+    for (int64_t i = 0; i < width; ++i) {
+      for (int64_t j = 0; j < width; ++j) {
+        inverse[i * width + j] = static_cast<T>(x[i * width + j] / scale[static_cast<size_t>(i)]);
+        upper[i * width + j] *= scale[static_cast<size_t>(j)];
       }
     }
     panel_kernels<T>(context_).transform(context_, y, rows, width, inverse);

@@ -128,6 +128,26 @@ test('rank-deficient, zero, tiny, huge, rank beyond the matrix, wide panels', as
   }
 })
 
+test('float32 keeps what the matrix has: steep spectra, to its rounding', async (t) => {
+  const steep = {
+    gap: [...Array(8).fill(1), ...decay(150, 0.9).map((x) => x * 1e-5)],
+    halves: decay(60, 0.5),
+    cubes: Array.from({ length: 180 }, (_, i) => (i + 1) ** -3),
+  }
+  for (const [name, values] of Object.entries(steep)) {
+    const a = withSpectrum(220, 190, values)
+    for (const powerIterations of [1, 2, 4]) {
+      const got = randomizedSvd(a.to('float32'), 16, { powerIterations })
+      const tail = Math.hypot(...values.slice(16))
+      const residual = a.sub(product(got)).norm().item()
+      t.ok(residual <= tail * 1.0001 + 5e-7, `${name} ${powerIterations}: ${residual} for ${tail}`)
+      for (const [i, s] of got.s.data.entries())
+        t.ok(Math.abs(s - (values[i] as number)) < 5e-7, `${name} ${powerIterations} value ${i}`)
+      t.ok(orthogonality(got.u) < 1e-5 && orthogonality(got.vt.T) < 1e-5)
+    }
+  }
+})
+
 test('adaptive rank is the least that meets the tolerance', async (t) => {
   const values = decay(90, 0.8)
   const a = withSpectrum(120, 100, values)

@@ -11,6 +11,7 @@
 
 #include <cstring>
 
+#include "cpu/panel/parts.inl"
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
 
@@ -27,12 +28,6 @@ struct VectorOf<double> {
 };
 template <typename T>
 using Vector = typename VectorOf<T>::Type;
-
-// No templates of the standard library in files compiled for one instruction set: the linker might
-// take their code for everybody.
-int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 constexpr int64_t kDepth = 256;     // columns of A a chunk, half for wide panels
 constexpr int64_t kRowBlock = 64;   // rows of A a task
@@ -191,18 +186,8 @@ template <typename T>
 void multiply_transposed(Context& context, const T* a, int64_t stride, int64_t rows, int64_t cols,
                          const T* q, int64_t width, T* z) {
   const int64_t chunk = cols >= 4096 ? 256 : cols >= 512 ? 128 : 64;
-  const int64_t chunks = divide_up(cols, chunk);
-  // Where columns are few the rows are divided as well, and the parts added up in order.
-  const int64_t parts = chunks >= 8 ? 1 : smaller(16, larger(1, rows / 1024));
-  const int64_t part_rows = divide_up(divide_up(rows, parts), kRankRows) * kRankRows;
-  const Workspace::Scope scope(context.workspace);
-  T* const partial = parts == 1 ? z : context.workspace.take<T>(parts * cols * width);
-  context.parallel(chunks * parts, [&](int64_t task) {
-    const int64_t first = task % chunks * chunk;
-    const int64_t n = smaller(chunk, cols - first);
-    const int64_t part = task / chunks;
-    const int64_t begin = smaller(rows, part * part_rows);
-    const int64_t end = smaller(rows, begin + part_rows);
+  in_parts(context, rows, cols, width, chunk, kRankRows, z,
+           [&](int64_t first, int64_t n, int64_t begin, int64_t end, T* to) {
     Workspace& local = Workspace::local();
     const Workspace::Scope inner(local);
     // A line of padding, or rows of the panel would meet in few sets of the cache.
@@ -218,20 +203,11 @@ void multiply_transposed(Context& context, const T* a, int64_t stride, int64_t r
     for (; r < end; ++r) {
       rank_update<T, 1>(a + r * stride + first, stride, n, q + r * width, width, sums, z_stride, 0);
     }
-    T* const to = partial + (part * cols + first) * width;
     for (int64_t c0 = 0; c0 < n; c0 += 16) {
       const int64_t c1 = smaller(n, c0 + 16);
       for (int64_t j = 0; j < width; ++j) {
         for (int64_t c = c0; c < c1; ++c) to[c * width + j] = sums[j * z_stride + c];
       }
-    }
-  });
-  if (parts == 1) return;
-  context.parallel_chunks(cols * width, 16384, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      T total = partial[i];
-      for (int64_t part = 1; part < parts; ++part) total += partial[part * cols * width + i];
-      z[i] = total;
     }
   });
 }

@@ -20,6 +20,13 @@ void check_panel(Context& c, int64_t rows, int64_t cols, int64_t width) {
   const auto q = seeded<T>(rows * width, 3);
   std::vector<T> y(static_cast<size_t>(rows * width), T(9)), z(static_cast<size_t>(cols * width), T(9));
   const auto& k = panel_kernels<T>(c);
+  std::vector<T> rough_y = y, rough_z = z;
+  if (k.rough_multiply != nullptr) {
+    k.rough_multiply(c, a.data(), stride, rows, cols, p.data(), width, rough_y.data());
+    k.rough_multiply_transposed(c, a.data(), stride, rows, cols, q.data(), width, rough_z.data());
+  }
+  // Of products below 1, each wrong by 2⁻¹⁵ at most.
+  const double rough = k.rough_multiply != nullptr ? std::sqrt(double(std::max(rows, cols))) * 1e-4 : 1e30;
   k.multiply(c, a.data(), stride, rows, cols, p.data(), width, y.data());
   k.multiply_transposed(c, a.data(), stride, rows, cols, q.data(), width, z.data());
   std::vector<double> expected(static_cast<size_t>(std::max(rows, cols) * width), 0);
@@ -30,7 +37,10 @@ void check_panel(Context& c, int64_t rows, int64_t cols, int64_t width) {
       }
     }
   }
-  for (int64_t i = 0; i < rows * width; ++i) CHECK_NEAR(y[size_t(i)], expected[size_t(i)], tolerance);
+  for (int64_t i = 0; i < rows * width; ++i) {
+    CHECK_NEAR(y[size_t(i)], expected[size_t(i)], tolerance);
+    CHECK_NEAR(rough_y[size_t(i)], expected[size_t(i)], rough);
+  }
   std::fill(expected.begin(), expected.end(), 0.0);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t l = 0; l < cols; ++l) {
@@ -39,7 +49,10 @@ void check_panel(Context& c, int64_t rows, int64_t cols, int64_t width) {
       }
     }
   }
-  for (int64_t i = 0; i < cols * width; ++i) CHECK_NEAR(z[size_t(i)], expected[size_t(i)], tolerance);
+  for (int64_t i = 0; i < cols * width; ++i) {
+    CHECK_NEAR(z[size_t(i)], expected[size_t(i)], tolerance);
+    CHECK_NEAR(rough_z[size_t(i)], expected[size_t(i)], rough);
+  }
 
   std::vector<double> g(static_cast<size_t>(width * width));
   k.gram(c, q.data(), rows, width, g.data());
@@ -72,6 +85,10 @@ TEST("panel: products, Gram matrix and transform against double loops") {
     }
     check_panel<float>(c, 70, 300, 32);
     check_panel<double>(c, 3, 270, 16);
+    // Strips and units of tiles that are whole, and that are not.
+    for (int64_t width : {16, 32, 48, 64, 80, 96}) check_panel<float>(c, 64, 96, width);
+    check_panel<float>(c, 167, 75, 32);
+    check_panel<float>(c, 71, 200, 80);
     check_panel<float>(c, 1, 1, 16);
     check_panel<float>(c, 5, 0, 16);
     check_panel<double>(c, 0, 5, 16);
@@ -89,6 +106,13 @@ TEST("panel: the same bits for any number of threads, rows in parts") {
     c.kernels.panel32.gram(c, q.data(), 4099, 32, g.data());
     c.kernels.panel32.transform(c, y.data(), 4099, 32, z.data());
     y.insert(y.end(), z.begin(), z.end());
+    if (c.kernels.panel32.rough_multiply != nullptr) {
+      std::vector<float> u(4099 * 32), v(70 * 32);
+      c.kernels.panel32.rough_multiply(c, a.data(), 70, 4099, 70, q.data(), 32, u.data());
+      c.kernels.panel32.rough_multiply_transposed(c, a.data(), 70, 4099, 70, q.data(), 32, v.data());
+      y.insert(y.end(), u.begin(), u.end());
+      y.insert(y.end(), v.begin(), v.end());
+    }
     for (int64_t i = 0; i < 32; ++i) {
       for (int64_t j = 0; j <= i; ++j) y.push_back(float(g[size_t(i * 32 + j)]));
     }

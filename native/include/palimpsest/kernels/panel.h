@@ -23,6 +23,11 @@ struct PanelKernels {
   // z [cols × width] = Aᵀ · q [rows × width].
   void (*multiply_transposed)(Context&, const T* a, int64_t stride, int64_t rows, int64_t cols,
                               const T* q, int64_t width, T* z);
+  // The same to 16 bits, where the device is faster at that; else null.
+  void (*rough_multiply)(Context&, const T* a, int64_t stride, int64_t rows, int64_t cols, const T* p,
+                         int64_t width, T* y) = nullptr;
+  void (*rough_multiply_transposed)(Context&, const T* a, int64_t stride, int64_t rows, int64_t cols,
+                                    const T* q, int64_t width, T* z) = nullptr;
   // g [width × width] = yᵀ·y, summed in double; only the lower triangle is written.
   void (*gram)(Context&, const T* y, int64_t rows, int64_t width, double* g);
   // y ← y · w [width × width] in place; rounded once from sums in T.
