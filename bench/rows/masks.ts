@@ -6,7 +6,7 @@ import type { Row, RowMaker } from './row.js'
 
 function algebra(n: number): Row {
   const [a, b] = [random([n], 0.5, 1), random([n], 0.5, 2)]
-  return { name: `mask and ${n}`, work: (3 * n) / 8, limit: 'copy', run: () => void a.and(b) }
+  return { name: `mask and ${n}`, work: (3 * n) / 8, limit: 'copy', run: () => a.and(b).dispose() }
 }
 
 function count(n: number): Row {

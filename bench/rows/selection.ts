@@ -12,7 +12,7 @@ function select(n: number, density: number): Row {
     name: `topk mask ${n} ${density}`,
     work: 4 * n,
     limit: 'read',
-    run: () => void topK(x, { density, by: 'magnitude' }),
+    run: () => topK(x, { density, by: 'magnitude' }).dispose(),
     close: () => x.dispose(),
   }
 }
@@ -24,7 +24,9 @@ function selectGlobal(n: number, density: number): Row {
     name: `topk global ${n} ${density}`,
     work: 4 * n,
     limit: 'read',
-    run: () => void topK(list, { density, by: 'magnitude', scope: 'global' }),
+    run: () => {
+      for (const mask of topK(list, { density, by: 'magnitude', scope: 'global' })) mask.dispose()
+    },
   }
 }
 
@@ -34,7 +36,7 @@ function twoOfFour(n: number): Row {
     name: `2:4 mask ${n}`,
     work: 4 * n,
     limit: 'read',
-    run: () => void nm(x, 2, 4, -1, { by: 'magnitude' }),
+    run: () => nm(x, 2, 4, -1, { by: 'magnitude' }).dispose(),
   }
 }
 

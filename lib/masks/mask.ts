@@ -2,11 +2,11 @@
 
 import { begin, flatView, number, view } from '../engine/call.js'
 import { checkInstance, checkInteger, requireOptions, wrong } from '../engine/check.js'
-import { ArgumentError, FormatError, ShapeError } from '../engine/errors.js'
+import { ArgumentError, DisposedError, FormatError, ShapeError } from '../engine/errors.js'
 import { type DeviceBuffer, type NativeBuffer, native } from '../engine/native.js'
 import { type ArrayLike, toTensor } from '../tensor/interop.js'
 import { checkShape, type Shape, sameShape, shownShape, sizeOf } from '../tensor/shape.js'
-import { allocate } from '../tensor/storage.js'
+import { allocate, type Storage } from '../tensor/storage.js'
 import { Tensor } from '../tensor/tensor.js'
 
 // The numbers of MaskLogic in native/include/palimpsest/kernels/masks.h.
@@ -32,15 +32,17 @@ const memoryFor = (bits: Uint8Array, device: string) =>
 /**
  * A mask over a tensor's entries in row-major order, which never changes. Entry i is bit i mod 8 of
  * byte ⌊i/8⌋ of `bits`; the bytes are filled up to whole 64-bit words with zeros. Saved in safetensors
- * files as a U8 tensor of these bytes, with the shape in the metadata (`packMasks`).
+ * files as a U8 tensor of these bytes, with the shape in the metadata (`packMasks`). `dispose()` (or
+ * `using`) gives the bytes back for the next mask at once; else the garbage collector does, later.
  */
 export class Mask {
   readonly shape: Shape
-  /** The packed bits; do not write to them. */
-  readonly bits: Uint8Array
+  #bits: Uint8Array | null
+  /** Where the bits lie in memory of ours. */
+  #storage: Storage | null = null
   #count = -1
   /** The bits on other devices. */
-  #copies?: Map<string, DeviceBuffer>
+  #copies?: Map<string, DeviceBuffer> | undefined
 
   /**
    * @param bits ⌈entries/64⌉·8 bytes, taken over without a copy where they begin at a multiple of 8
@@ -50,19 +52,69 @@ export class Mask {
   constructor(shape: Shape, bits?: Uint8Array) {
     this.shape = checkShape(shape)
     const bytes = maskBytes(this.size)
-    const given = bits ?? new Uint8Array(bytes)
-    if (!(given instanceof Uint8Array)) wrong('bits', 'a Uint8Array', bits)
-    if (given.length !== bytes) {
+    if (bits === undefined) {
+      this.#storage = allocate('uint8', bytes, true)
+      this.#bits = this.#storage.array as Uint8Array
+      return
+    }
+    if (!(bits instanceof Uint8Array)) wrong('bits', 'a Uint8Array', bits)
+    if (bits.length !== bytes) {
       throw new ShapeError(
-        `'bits' has ${given.length} bytes, the shape ${shownShape(this.shape)} needs ${bytes}`,
+        `'bits' has ${bits.length} bytes, the shape ${shownShape(this.shape)} needs ${bytes}`,
       )
     }
-    this.bits = given.byteOffset % 8 === 0 ? given : given.slice()
+    this.#bits = bits.byteOffset % 8 === 0 ? bits : bits.slice()
     for (let i = this.size; i < bytes * 8; i++) {
-      if (((this.bits[i >> 3] as number) >> (i & 7)) & 1) {
+      if (((this.#bits[i >> 3] as number) >> (i & 7)) & 1) {
         throw new FormatError(`bit ${i} is on in a mask of ${this.size} entries`)
       }
     }
+  }
+
+  /** A mask whose bits somebody is about to write, all of them. */
+  static #unwritten(shape: Shape): Mask {
+    const storage = allocate('uint8', maskBytes(sizeOf(checkShape(shape))))
+    const bits = storage.array as Uint8Array
+    bits.fill(0, Math.max(0, bits.length - 8))
+    const mask = new Mask(shape, bits)
+    mask.#storage = storage
+    return mask
+  }
+
+  /** The packed bits; do not write to them. Once they were seen their memory is not used again. */
+  get bits(): Uint8Array {
+    const { memory } = this
+    if (this.#storage) this.#storage.recyclable = false
+    return memory
+  }
+
+  /**
+   * The packed bits for somebody who keeps no hold of them.
+   *
+   * @internal
+   */
+  get memory(): Uint8Array {
+    if (this.#bits === null) {
+      throw new DisposedError(`a mask of shape ${shownShape(this.shape)} was used after dispose()`)
+    }
+    return this.#bits
+  }
+
+  /** Whether the memory was given back. */
+  get disposed(): boolean {
+    return this.#bits === null
+  }
+
+  /** Gives the memory back; using the mask again throws DisposedError. */
+  dispose(): void {
+    if (this.#bits === null) return
+    this.#storage?.release()
+    this.#bits = null
+    this.#copies = undefined
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
   }
 
   /**
@@ -75,15 +127,20 @@ export class Mask {
     shapes: readonly Shape[],
     write: (buffers: NativeBuffer[]) => void,
   ): Mask[] {
-    const masks = shapes.map((shape) => new Mask(shape))
+    const masks = shapes.map((shape) => Mask.#unwritten(shape))
     if (device === 'cpu') {
-      write(masks.map(({ bits }) => bits))
+      try {
+        write(masks.map(({ memory }) => memory))
+      } catch (error) {
+        for (const mask of masks) mask.dispose()
+        throw error
+      }
       return masks
     }
-    const buffers = masks.map(({ bits }) => memoryFor(bits, device))
+    const buffers = masks.map(({ memory }) => memoryFor(memory, device))
     write(buffers)
-    for (const [i, { bits }] of masks.entries()) {
-      native.download(buffers[i] as DeviceBuffer, 0, bits)
+    for (const [i, { memory }] of masks.entries()) {
+      native.download(buffers[i] as DeviceBuffer, 0, memory)
     }
     for (const [i, mask] of masks.entries()) {
       mask.#copies = new Map([[device, buffers[i] as DeviceBuffer]])
@@ -97,12 +154,12 @@ export class Mask {
    * @internal
    */
   bitsOn(device: string): NativeBuffer {
-    if (device === 'cpu') return this.bits
+    if (device === 'cpu') return this.memory
     this.#copies ??= new Map()
     const known = this.#copies.get(device)
     if (known) return known
-    const copy = memoryFor(this.bits, device)
-    native.upload(copy, this.bits)
+    const copy = memoryFor(this.memory, device)
+    native.upload(copy, this.memory)
     this.#copies.set(device, copy)
     return copy
   }
@@ -115,16 +172,16 @@ export class Mask {
   /** Whether an entry, counted in row-major order, is on. */
   at(index: number): boolean {
     checkInteger(index, 'index', 0, this.size - 1)
-    return (((this.bits[Math.floor(index / 8)] as number) >> (index % 8)) & 1) === 1
+    return (((this.memory[Math.floor(index / 8)] as number) >> (index % 8)) & 1) === 1
   }
 
   /** How many entries are on. */
   count(): number {
     if (this.#count < 0) {
       begin()
-      view(describeBits(this.bits))
+      view(describeBits(this.memory))
       number(this.size)
-      this.#count = native.maskCount(this.bits) as number
+      this.#count = native.maskCount(this.memory) as number
     }
     return this.#count
   }
@@ -139,14 +196,14 @@ export class Mask {
     if (other !== null) {
       this.#sameShape(other.shape)
     }
-    const out = new Mask(this.shape)
+    const out = Mask.#unwritten(this.shape)
     begin()
-    view(describeBits(this.bits))
-    if (other) view(describeBits(other.bits))
-    view(describeBits(out.bits))
+    view(describeBits(this.memory))
+    if (other) view(describeBits(other.memory))
+    view(describeBits(out.memory))
     number(logic[op])
     number(this.size)
-    native.maskLogic(this.bits, other?.bits ?? null, out.bits)
+    native.maskLogic(this.memory, other?.memory ?? null, out.memory)
     return out
   }
 
@@ -178,7 +235,7 @@ export class Mask {
   /** Whether shapes and bits are the same. */
   equals(other: Mask): boolean {
     checkInstance(other, Mask, 'mask')
-    return sameShape(other.shape, this.shape) && Buffer.compare(this.bits, other.bits) === 0
+    return sameShape(other.shape, this.shape) && Buffer.compare(this.memory, other.memory) === 0
   }
 
   /** A tensor of 0 and 1: bool by default. */
@@ -187,9 +244,9 @@ export class Mask {
   ): Tensor {
     const y = Tensor.empty(this.shape, dtype === 'uint8' ? 'uint8' : 'bool')
     begin()
-    view(describeBits(this.bits))
+    view(describeBits(this.memory))
     view(y)
-    native.maskUnpack(this.bits, y.array)
+    native.maskUnpack(this.memory, y.array)
     return y.to(dtype)
   }
 
@@ -212,7 +269,7 @@ export class Mask {
     const dense = source.contiguous ? source : source.clone()
     const bits = this.bitsOn(dense.device)
     begin()
-    view(describeBits(this.bits))
+    view(describeBits(this.memory))
     view(dense)
     view(target)
     native.maskApply(bits, dense.buffer, target.buffer)

@@ -399,6 +399,7 @@ export class Optimizer<Options extends CommonOptions> {
         const { device, buffer } = slot.view
         const none = device === 'cpu' ? new Uint8Array(0) : buffer
         buffers.push(slot.mask?.bitsOn(device) ?? none)
+        // `bits`: a step may run on another thread, and disposing the mask must not give them to anyone.
         flatView(dtypeCodes.uint8, 0, slot.mask?.bits.length ?? 0)
       }
       for (const name of names[i] as string[]) {

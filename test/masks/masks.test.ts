@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { test } from 'tap'
 import {
   ArgumentError,
+  DisposedError,
   FormatError,
   Generator,
   NumericalError,
@@ -12,6 +13,7 @@ import {
   type Tensor,
   tensor,
   threads,
+  zeros,
 } from '../../lib/index.js'
 import { openSafetensors, saveSafetensors } from '../../lib/io/index.js'
 import {
@@ -24,6 +26,7 @@ import {
   uniform,
   unpackMasks,
 } from '../../lib/masks/index.js'
+import { allocations } from '../../lib/tensor/storage.js'
 
 const flags = (mask: Mask) => mask.toTensor().data
 
@@ -308,4 +311,43 @@ test('ERK: the published example of two layers, one of which is clipped', async 
   t.equal(Math.round(large * 1e6), Math.round(0.01 * 1_000_009) - 9)
   t.throws(() => erk([], 0.5), ArgumentError)
   t.throws(() => erk([[2]], 2), ArgumentError)
+})
+
+test('a mask that is disposed gives its memory to the next, unless its bits were seen', async (t) => {
+  const [a, b] = [random([100_000], 0.5, 1), random([100_000], 0.5, 2)]
+  const truth = a.and(b).toTensor().data
+  const first = a.and(b)
+  first.dispose()
+  first.dispose()
+  t.ok(first.disposed)
+  const before = allocations()
+  const second = a.or(b)
+  t.equal(allocations(), before)
+  for (const use of [
+    () => first.bits,
+    () => first.at(0),
+    () => first.count(),
+    () => first.and(a),
+    () => a.and(first),
+    () => first.not(),
+    () => first.equals(a),
+    () => a.equals(first),
+    () => first.toTensor(),
+    () => first.apply(zeros([100_000])),
+    () => packMasks({ first }),
+  ]) {
+    t.throws(use, DisposedError)
+  }
+  // A new mask is empty whatever lay in its memory, and what is written over has no old bit left.
+  second.dispose()
+  t.equal(new Mask([100_000]).count(), 0)
+  a.xor(b).dispose()
+  t.same(a.and(b).toTensor().data, truth)
+  const seen = a.not()
+  const { bits } = seen
+  const copy = bits.slice()
+  seen.dispose()
+  a.or(b)
+  a.xor(b)
+  t.ok(bits.every((byte, i) => byte === copy[i]))
 })
