@@ -6,10 +6,21 @@
 // Checked: everything compiles and links; ptxas puts no kernel's registers into memory (spills); the Hopper
 // kernels hold wgmma instructions (HGMMA in the disassembly where cuobjdump is there, else in the PTX) that
 // ptxas does not serialise, and bulk-tensor copies; the others mma; the plugin opens where there is no
-// driver, and says so through devices(), doctor and a DeviceError. Where there is no nvcc all is skipped.
+// driver, and says so through devices(), doctor and a DeviceError, also as an installed package. Where there is no nvcc all is skipped.
 // ptxas's report goes to ptxas.json in the build folder.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -143,7 +154,7 @@ check(`other matrix kernels: ${mma} mma in the ${general.from}`, mma > 0)
 
 const plugin = join(output, 'palimpsest-cuda.so')
 const script = `
-import { devices, DeviceError, tensor } from './dist/lib/index.js'
+import { devices, DeviceError, tensor } from 'palimpsest'
 const found = devices().filter(({ id }) => id.startsWith('cuda'))
 let refused = null
 try { tensor([1]).to('cuda:0').add(1).item() } catch (error) {
@@ -151,16 +162,16 @@ try { tensor([1]).to('cuda:0').add(1).item() } catch (error) {
 }
 console.log(JSON.stringify({ found, refused }))`
 const environment = { ...process.env, PALIMPSEST_CUDA: plugin }
-const opened = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
-  cwd: root,
-  encoding: 'utf8',
-  env: environment,
-})
-let seen = {}
-try {
-  seen = JSON.parse(opened.stdout)
-} catch {}
-const [first] = seen.found ?? []
+function look(cwd, env) {
+  const options = { cwd, encoding: 'utf8', env }
+  const opened = spawnSync(process.execPath, ['--input-type=module', '-e', script], options)
+  let seen = {}
+  try {
+    seen = JSON.parse(opened.stdout)
+  } catch {}
+  return { seen, first: seen.found?.[0], text: opened.stdout + opened.stderr }
+}
+const { seen, first, text } = look(root, environment)
 if (first && !first.reason) {
   check(`the plugin opens: ${first.name}`, seen.refused === null, JSON.stringify(seen))
 } else {
@@ -168,7 +179,7 @@ if (first && !first.reason) {
     `the plugin opens without a driver and says why: ${first?.reason}`,
     first?.reason === 'no NVIDIA driver is installed' ||
       /driver|GPU|device/i.test(first?.reason ?? ''),
-    opened.stdout + opened.stderr,
+    text,
   )
   check(
     "to('cuda:0') throws a DeviceError with the reason",
@@ -185,5 +196,40 @@ if (first && !first.reason) {
     doctor.status === 0 && doctor.stdout.includes(first?.reason),
     doctor.stderr,
   )
+}
+
+// ---- its package, installed beside the engine's ------------------------------------------------------
+
+const folder = mkdtempSync(join(tmpdir(), 'palimpsest-cuda-'))
+try {
+  const packed = run(process.execPath, ['scripts/pack.mjs', '--cuda', plugin, folder])
+  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? ''
+  const modules = join(folder, 'node_modules')
+  const home = join(modules, '@palimpsest/linux-x64-cuda')
+  mkdirSync(home, { recursive: true })
+  run('tar', ['xzf', join(folder, tarball), '-C', home, '--strip-components=1'])
+  for (const part of ['package.json', 'dist/lib', 'build/Release/palimpsest.node']) {
+    cpSync(join(root, part), join(modules, 'palimpsest', part), { recursive: true })
+  }
+  // What the package depends on lies where it is installed here.
+  for (const name of readdirSync(join(root, 'node_modules'))) {
+    const to = join(modules, name)
+    if (!existsSync(to)) symlinkSync(join(root, 'node_modules', name), to)
+  }
+  const names = readdirSync(home).sort()
+  check(
+    `its package holds ${names.join(', ')}`,
+    names.join() === 'LICENSE,package.json,palimpsest-cuda.so',
+    packed.stdout + packed.stderr,
+  )
+  const { PALIMPSEST_CUDA: _, ...plain } = process.env
+  const installed = look(folder, plain)
+  check(
+    'installed as a package it is found, opened, and says the same',
+    installed.first !== undefined && JSON.stringify(installed.seen) === JSON.stringify(seen),
+    installed.text,
+  )
+} finally {
+  rmSync(folder, { recursive: true })
 }
 finish()
