@@ -41,8 +41,14 @@ Recorder::~Recorder() {
 }
 
 Recorder::Statistics Recorder::statistics() const {
-  const std::lock_guard guard(mutex_);
+  const std::lock_guard guard(statistics_mutex_);
   return statistics_;
+}
+
+void Recorder::tally(uint64_t Statistics::*what, const std::string& reason) {
+  const std::lock_guard guard(statistics_mutex_);
+  if (what != nullptr) ++(statistics_.*what);
+  if (!reason.empty()) statistics_.reason = reason;
 }
 
 Status Recorder::download(void* to, const void* from, size_t bytes) {
@@ -118,10 +124,10 @@ Status Recorder::run(const Context& caller, const Work& work, double* results, i
     done = done && status.ok();
     if (done) {
       if (replay) {
-        ++statistics_.replayed;
+        tally(&Statistics::replayed);
         changes_ = 0;
       } else {
-        ++statistics_.recorded;
+        tally(&Statistics::recorded);
         state_ = State::recorded;
       }
     } else {
@@ -129,16 +135,16 @@ Status Recorder::run(const Context& caller, const Work& work, double* results, i
       state_ = State::cold;
       if (waited_ || !replay || ++changes_ > kMostChanges) {
         state_ = State::off;
-        statistics_.reason = !status.ok() ? status.message()
-                             : replay     ? "the kernels are others each time"
-                                          : "the kernels could not be recorded";
+        tally(nullptr, !status.ok() ? status.message()
+                       : replay     ? "the kernels are others each time"
+                                    : "the kernels could not be recorded");
       }
     }
   }
   if (!done) {
     bool same = true;
     PALIMPSEST_TRY(pass(caller, RecorderPass::start, work, same));
-    ++statistics_.plain;
+    tally(&Statistics::plain);
     if (state_ == State::cold) state_ = State::warm;
   }
   PluginText reason;

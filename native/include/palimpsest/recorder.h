@@ -49,6 +49,7 @@ class Recorder final : private DeviceAccess {
 
  private:
   Recorder(std::shared_ptr<Device> device, void* handle);
+  void tally(uint64_t Statistics::*what, const std::string& reason = {});
   Status pass(const Context& caller, RecorderPass how, const Work& work, bool& same);
   Status download(void* to, const void* from, size_t bytes) override;
   Status upload(void* to, const void* from, size_t bytes) override;
@@ -57,7 +58,9 @@ class Recorder final : private DeviceAccess {
   const RecorderApi& api_;
   void* handle_;
   Workspace workspace_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;  // one run at a time
+  // Apart, so that who asks does not wait for a run on another thread.
+  mutable std::mutex statistics_mutex_;
   Statistics statistics_;
   enum class State : uint8_t { cold, warm, recorded, off } state_ = State::cold;
   RecorderPass pass_ = RecorderPass::start;
