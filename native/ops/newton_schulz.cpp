@@ -70,6 +70,12 @@ class Iteration {
     bool safe = context_.kernels.gemm.takes_scales && args_.eps <= 1e-6 &&
                 (x_.dtype == DType::f32 || (bf16 && x_.dtype == DType::bf16));
     if (safe) {
+      if (bf16 && x_.dtype == DType::f32 && choose_gram()) {
+        // Rounded once instead of in every product with it.
+        x_ = take(DType::bf16, args_.x.rows, args_.x.cols);
+        PALIMPSEST_TRY(copy(x_, args_.x));
+      }
+      unscaled_ = x_.data;
       PALIMPSEST_TRY(gram_of(x_, gram_));
       PALIMPSEST_TRY(scale_gram(safe));
     }
@@ -98,6 +104,7 @@ class Iteration {
   }
 
   Status take_scaled_copy() {
+    unscaled_ = nullptr;
     x_ = take(dtype_, args_.x.rows, args_.x.cols);
     std::fill(scales_.begin(), scales_.end(), 1.0);
     return normalise();
@@ -230,8 +237,9 @@ class Iteration {
     double alpha = 1;
     const Matrix* c = nullptr;
     double beta = 0;
+    const double* betas = nullptr;  // one a matrix in place of beta
     const double* scales = nullptr;
-    bool mixed = false;
+    bool exact = false;  // factors of a bfloat16 iteration are not to be rounded
   };
   Status multiply(const Matrix& a, const Matrix& b, const Matrix& d, const Product& how) {
     if (context_.aborted()) return {Code::aborted, "aborted"};
@@ -242,13 +250,14 @@ class Iteration {
     if (how.c != nullptr) gemm.c = *how.c;
     gemm.alpha = how.alpha;
     gemm.beta = how.beta;
+    if (how.betas != nullptr && centres()) gemm.betas = how.betas;
+    if (how.betas != nullptr && !centres()) gemm.beta = how.betas[0];
     gemm.symmetric = how.symmetric;
     gemm.scales = how.scales;
     gemm.batch = args_.batch;
     const GemmKernels& kernels = context_.kernels.gemm;
-    if (args_.compute == Compute::f32) return kernels.f32(context_, gemm);
-    if (!how.mixed) return kernels.bf16(context_, gemm);
-    return (kernels.mixed == nullptr ? kernels.f32 : kernels.mixed)(context_, gemm);
+    const bool wide = args_.compute == Compute::f32 || how.exact;
+    return (wide ? kernels.f32 : kernels.bf16)(context_, gemm);
   }
 
   // x·xᵀ over the long side.
@@ -258,9 +267,10 @@ class Iteration {
   }
 
   // d = scale·(left·x + beta·x) on the short side; the scale brings the caller's x to norm 1.
-  Status apply(const Matrix& left, const Matrix& x, const Matrix& d, double beta) {
-    const Product how = {.c = beta == 0 ? nullptr : &x, .beta = beta,
-                         .scales = x.data == args_.x.data ? scales_.data() : nullptr};
+  Status apply(const Matrix& left, const Matrix& x, const Matrix& d, double beta,
+               const double* betas = nullptr) {
+    const Product how = {.c = beta == 0 && betas == nullptr ? nullptr : &x, .beta = beta, .betas = betas,
+                         .scales = x.data == unscaled_ ? scales_.data() : nullptr};
     return tall_ ? multiply(x, left, d, how) : multiply(left, x, d, how);
   }
 
@@ -284,47 +294,107 @@ class Iteration {
     return {};
   }
 
+  // The matrices of a batch have shifts of their own, which the products take as their betas.
+  using Shifts = std::vector<double>;
+
   Status gram(const Matrix& result) {
     Matrix r = gram_;
     Matrix w = take(DType::f32, m_, m_);
     Matrix spare = take(DType::f32, m_, m_);
     Matrix q = take(DType::f32, m_, m_);
+    shifts_ = context_.workspace.take<float>(args_.batch);
+    const bool exact = !centres();
+    const auto count = static_cast<size_t>(args_.batch);
+    Shifts rho(count), omega(count), beta(count), mean(count);
     Matrix x = x_;
     int i = 0;  // the step
     for (int segment = 0; segment < segments(); ++segment) {
       const bool last_segment = segment + 1 == segments();
-      // The shorter segments come first, where small singular values suffer most.
-      const int end = args_.step_count * (segment + 1) / segments();
+      // The longer segments come first: only from the second on is their Gram matrix that of a rounded X.
+      const int end = (args_.step_count * (segment + 1) + segments() - 1) / segments();
       if (segment > 0) PALIMPSEST_TRY(gram_of(x, r));
       for (const int begin = i; i < end; ++i) {
         const Quintic& s = args_.steps[i];
-        PALIMPSEST_TRY(
-            multiply(r, r, w, {.symmetric = true, .alpha = s.c, .c = &r, .beta = s.b, .mixed = true}));
-        PALIMPSEST_TRY(add_to_diagonal(w, s.a));
+        // R = ρI + R̃ and W = ωI + W̃. W̃ = cR̃² + (b + 2cρ)R̃, less the mean of its diagonal.
+        PALIMPSEST_TRY(centre(r, rho));
+        for (size_t j = 0; j < count; ++j) beta[j] = s.b + 2 * s.c * rho[j];
+        PALIMPSEST_TRY(multiply(
+            r, r, w, {.symmetric = true, .alpha = s.c, .c = &r, .betas = beta.data(), .exact = exact}));
+        PALIMPSEST_TRY(centre(w, mean));
+        for (size_t j = 0; j < count; ++j) omega[j] = mean[j] + s.a + rho[j] * (s.b + s.c * rho[j]);
         if (i + 1 < end) {
-          PALIMPSEST_TRY(multiply(w, r, spare, {.symmetric = true, .mixed = true}));
-          PALIMPSEST_TRY(multiply(w, spare, r, {.symmetric = true, .mixed = true}));
+          PALIMPSEST_TRY(add_to_diagonal(r, rho));
+          PALIMPSEST_TRY(plus_identity(w, omega, r, spare, exact));
+          PALIMPSEST_TRY(plus_identity(w, omega, spare, r, exact));
         }
         if (i == begin) {
           std::swap(q, w);
+          mean = omega;  // of Q
+          if (i + 1 < end) PALIMPSEST_TRY(add_to_diagonal(q, omega));
         } else {
-          PALIMPSEST_TRY(multiply(q, w, spare, {.symmetric = true, .mixed = true}));
+          PALIMPSEST_TRY(plus_identity(w, omega, q, spare, exact));
           std::swap(q, spare);
+          if (i + 1 == end) PALIMPSEST_TRY(centre(q, mean));
         }
       }
       const Matrix to = last_segment ? result : take(dtype_, x.rows, x.cols);
-      PALIMPSEST_TRY(apply(q, x, to, 0));
+      PALIMPSEST_TRY(apply(q, x, to, 0, mean.data()));
       x = to;
     }
     return {};
   }
 
-  Status add_to_diagonal(const Matrix& m, double value) {
+  // d = (w + shift·I)·b, where w and b commute.
+  Status plus_identity(const Matrix& w, const Shifts& shift, const Matrix& b, const Matrix& d, bool exact) {
+    return multiply(w, b, d, {.symmetric = true, .c = &b, .betas = shift.data(), .exact = exact});
+  }
+
+  // Otherwise all means are taken for 0, and every shift is the same for all matrices.
+  bool centres() const { return context_.kernels.gemm.takes_scales; }
+
+  // Takes the mean of each matrix' diagonal from it.
+  Status centre(const Matrix& m, Shifts& means) {
+    if (!centres()) {
+      std::fill(means.begin(), means.end(), 0.0);
+      return {};
+    }
+    View diagonal = diagonal_of(m);
+    const View sums = contiguous_view(shifts_, {args_.batch, 1});
+    PALIMPSEST_TRY(context_.kernels.reduce.reduce(context_, {Reduction::mean, sums, diagonal, 0b10}));
+    for (size_t i = 0; i < means.size(); ++i) {
+      float mean = 0;
+      PALIMPSEST_TRY(context_.read(mean, shifts_ + i));
+      means[i] = mean;
+    }
+    return shift_diagonal(m, Binary::sub);
+  }
+
+  Status add_to_diagonal(const Matrix& m, const Shifts& shifts) {
+    if (!centres()) {
+      const View diagonal = diagonal_of(m);
+      return shifts[0] == 0 ? Status() : context_.kernels.elementwise.binary(
+                                             context_, {Binary::add, diagonal, diagonal, {}, shifts[0]});
+    }
+    for (size_t i = 0; i < shifts.size(); ++i) {
+      const auto shift = static_cast<float>(shifts[i]);
+      PALIMPSEST_TRY(context_.write_bytes(shifts_ + i, &shift, sizeof(shift)));
+    }
+    return shift_diagonal(m, Binary::add);
+  }
+
+  View diagonal_of(const Matrix& m) const {
     View diagonal = as_view(m, args_.batch);
     diagonal.rank = 2;
     diagonal.strides[1] = m.row_stride + m.col_stride;
-    return context_.kernels.elementwise.binary(context_,
-                                               {Binary::add, diagonal, diagonal, {}, value});
+    return diagonal;
+  }
+
+  Status shift_diagonal(const Matrix& m, Binary op) {
+    const View diagonal = diagonal_of(m);
+    View shifts = contiguous_view(shifts_, {args_.batch, m_});
+    shifts.strides[0] = 1;
+    shifts.strides[1] = 0;
+    return context_.kernels.elementwise.binary(context_, {op, diagonal, diagonal, shifts});
   }
 
   Context& context_;
@@ -332,7 +402,9 @@ class Iteration {
   bool tall_;
   int64_t m_, n_;
   DType dtype_;
-  Matrix x_;     // the caller's, or a scaled copy
+  Matrix x_;     // the caller's, that rounded, or a scaled copy
+  const void* unscaled_ = nullptr;  // the x that `scales_` are still to be applied to
+  float* shifts_ = nullptr;  // one a matrix
   Matrix gram_;  // of x_ / ‖x_‖
   std::vector<double> scales_;  // 1 / ‖x_‖
 };

@@ -235,6 +235,7 @@ class Product {
     GemmArgs args = args_;
     args.batch = 1;
     args.scales = args_.scales == nullptr ? nullptr : args_.scales + batch;
+    args.betas = args_.betas == nullptr ? nullptr : args_.betas + batch;
     args.a = part(a_, block.row, rows, 0, depth_);
     args.b = part(b_, 0, depth_, block.col, cols);
     args.c = part(c_, block.row, rows, block.col, cols);
@@ -305,8 +306,9 @@ class Product {
     block.col = col_panel * kernel_.cols;
     if (args_.symmetric && block.row + block.row_panels * kernel_.rows <= block.col) return;
     const double scale = args_.scales == nullptr ? 1 : args_.scales[batch];
+    const double beta = args_.betas == nullptr ? args_.beta : args_.betas[batch];
     const Epilogue epilogue = {batch_member(d_, batch), batch_member(c_, batch), scale * args_.alpha,
-                               scale * args_.beta, args_.bias, swapped_, args_.activation,
+                               scale * beta, args_.bias, swapped_, args_.activation,
                                args_.symmetric, is_large_};
     block.epilogue = &epilogue;
     Workspace& local = Workspace::local();

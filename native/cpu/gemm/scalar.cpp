@@ -55,6 +55,7 @@ Status gemm(Context& context, const GemmArgs& args) {
     const int64_t batch = task / m;
     const int64_t i = task % m;
     const double scale = args.scales == nullptr ? 1 : args.scales[batch];
+    const double beta = args.betas == nullptr ? args.beta : args.betas[batch];
     for (int64_t j = 0; j < (args.symmetric ? i + 1 : n); ++j) {
       Accumulator sum = 0;
       for (int64_t l = 0; l < k; ++l) {
@@ -62,8 +63,8 @@ Status gemm(Context& context, const GemmArgs& args) {
                rounded(load<Accumulator>(args.b, batch, l, j));
       }
       sum *= static_cast<Accumulator>(scale * args.alpha);
-      if (args.c.data != nullptr && args.beta != 0) {
-        sum += static_cast<Accumulator>(scale * args.beta) * load<Accumulator>(args.c, batch, i, j);
+      if (args.c.data != nullptr && beta != 0) {
+        sum += static_cast<Accumulator>(scale * beta) * load<Accumulator>(args.c, batch, i, j);
       }
       if (bias != nullptr) sum += bias[j];
       sum = activate(args.activation, sum);

@@ -130,7 +130,7 @@ struct Case {
   bool adds_c = false, aliased = false, bias = false, symmetric = false;
   Activation activation = Activation::none;
   int64_t batch = 1;
-  bool scaled = false;  // a factor for each matrix of the batch
+  bool scaled = false;  // a factor and a beta for each matrix of the batch
 };
 
 GemmKernel kernel_of(const KernelTable& table, const Case& t) {
@@ -177,9 +177,10 @@ void run(const Case& t, const std::vector<int>& threads = {2}) {
   }
 
   std::vector<double> expected, bound;
-  std::vector<double> scales;
-  if (t.scaled) {
-    for (int64_t x = 0; x < t.batch; ++x) scales.push_back(0.5 + random());
+  std::vector<double> scales, betas;
+  for (int64_t x = 0; x < t.batch && t.scaled; ++x) {
+    scales.push_back(0.5 + random());
+    betas.push_back(t.beta + random());
   }
   const double epsilon = t.in_a == DType::f64 ? 3e-16 : t.mixed ? 8e-6 : 8e-8;
   for (int64_t x = 0; x < t.batch; ++x) {
@@ -195,8 +196,9 @@ void run(const Case& t, const std::vector<int>& threads = {2}) {
         sum *= t.alpha * scale;
         size *= std::fabs(t.alpha * scale);
         if (t.adds_c) {
-          sum += scale * t.beta * c.value(x, i, j);
-          size += std::fabs(scale * t.beta * c.value(x, i, j));
+          const double beta = t.scaled ? betas[size_t(x)] : t.beta;
+          sum += scale * beta * c.value(x, i, j);
+          size += std::fabs(scale * beta * c.value(x, i, j));
         }
         if (t.bias) sum += bias64[static_cast<size_t>(j)], size += 1;
         const double y = activated(t.activation, sum);
@@ -230,7 +232,7 @@ void run(const Case& t, const std::vector<int>& threads = {2}) {
       args.activation = t.activation;
       args.symmetric = t.symmetric;
       args.batch = t.batch;
-      if (t.scaled) args.scales = scales.data();
+      if (t.scaled) args.scales = scales.data(), args.betas = betas.data();
       const bool ok = kernel_of(context.kernels, t)(context, args).ok();
       size_t wrong = 0;
       double worst = 0;

@@ -29,6 +29,8 @@ struct GemmArgs {
   // In host memory, one a matrix of the batch: multiplies its alpha and beta. Null: 1. Only for
   // kernels that take scales.
   const double* scales = nullptr;
+  // The same for numbers that take the place of beta, before `scales`.
+  const double* betas = nullptr;
 };
 
 using GemmKernel = Status (*)(Context&, const GemmArgs&);
@@ -43,7 +45,7 @@ struct GemmKernels {
   // The same types, but an f32 operand counts with at least 16 bits of fraction. Finite values only.
   // Null where the device has no such kernel.
   GemmKernel mixed = nullptr;
-  bool takes_scales = false;  // all of them heed GemmArgs::scales
+  bool takes_scales = false;  // all of them heed GemmArgs::scales and betas
 };
 
 }  // namespace palimpsest
