@@ -10,7 +10,12 @@ export {
 export { type Eigh, eigh, eighAsync, eigvalsh } from './eigh.js'
 export { type MatmulOptions, matmul, matmulAsync } from './matmul.js'
 export { type MatrixNorm, matrixNorm } from './norm.js'
-export { type OrthogonalizeOptions, orthogonalize, orthogonalizeAsync } from './orthogonalize.js'
+export {
+  type Normalization,
+  type OrthogonalizeOptions,
+  orthogonalize,
+  orthogonalizeAsync,
+} from './orthogonalize.js'
 export { type PinvOptions, pinv } from './pinv.js'
 export { type Qr, qr, qrAsync } from './qr.js'
 export {

@@ -4,7 +4,12 @@ import { number } from '../engine/call.js'
 import { checkChoice, checkInteger, checkNumber, wrong } from '../engine/check.js'
 import { ShapeError } from '../engine/errors.js'
 import { type Coefficients, scheduleOf } from '../linalg/coefficients.js'
-import { computeCode, writeSteps } from '../linalg/orthogonalize.js'
+import {
+  computeCode,
+  type Normalization,
+  normalizationCode,
+  writeSteps,
+} from '../linalg/orthogonalize.js'
 import { type Shape, shownShape, sizeOf } from '../tensor/shape.js'
 import {
   type Algorithm,
@@ -47,6 +52,11 @@ export interface MuonOptions extends CommonOptions, LayoutOptions {
   steps: number
   /** 'muon' by default. */
   coefficients: Coefficients
+  /**
+   * What brings singular values below 1, as in `orthogonalize`; 'frobenius' by default. 'aol' with `steps`
+   * of 4 is Turbo-Muon.
+   */
+  normalization: Normalization
   /** Precision of the orthogonalization; 'bfloat16' by default. */
   compute: 'float32' | 'bfloat16'
   /**
@@ -123,6 +133,7 @@ export const muonDefaults: MuonOptions = {
   weightDecay: 0.1,
   steps: 5,
   coefficients: 'muon',
+  normalization: 'frobenius',
   compute: 'bfloat16',
   adjustLr: 'original',
   momentumForm: 'ema',
@@ -167,6 +178,7 @@ export function orthogonalizing<Options extends MuonOptions>(
         if (o.outputAxis === 'last') wrong('splitSizes', "outputAxis 'first'", o.outputAxis)
       }
       computeCode(o.compute)
+      normalizationCode(o.normalization)
       scheduleOf(o.coefficients, o.steps)
       variant.check(o)
     },
@@ -197,6 +209,7 @@ export function orthogonalizing<Options extends MuonOptions>(
       number(o.cautiousWeightDecay)
       number(o.outputAxis === 'last')
       for (const value of [computeCode(o.compute), o.eps, schedule.normFactor]) number(value)
+      number(normalizationCode(o.normalization))
       writeSteps(schedule)
       for (const { shape, step } of members) {
         const { batch, rows, cols, neurons, inputs } = matricesOf(shape, o)

@@ -185,8 +185,8 @@ Step lion(Call& call, Group& group) {
 }
 
 // decay, momentum, fresh, nesterov, normalised, beta2, rowEps, cautious, columns, compute, eps,
-// normFactor, the number of steps with a, b, c each; then for each parameter step, batch, rows, cols,
-// the number of row blocks with their sizes, and scale and norm for each block (one where unsplit)
+// normFactor, normalization, the number of steps with a, b, c each; then for each parameter step, batch,
+// rows, cols, the number of row blocks with their sizes, and scale and norm for each block (one where unsplit)
 Step muon(Call& call, Group& group) {
   MuonArgs args{};
   args.state = group.state;
@@ -195,6 +195,7 @@ Step muon(Call& call, Group& group) {
   call.read(args.beta2, args.row_eps, args.cautious, args.columns);
   args.compute = call.choice("compute", Compute::bf16);
   call.read(args.eps, args.norm_factor);
+  args.normalization = call.choice("normalization", Normalization::aol);
   args.steps = read_steps(call);
   const auto momentum = group.states();
   for (size_t i = 0; i < group.count; ++i) {
@@ -319,8 +320,8 @@ auto fisher(Call& call) {
   };
 }
 
-// orthogonalize(x, out) over rank 2 or 3; then compute, method, eps, normFactor, allowNonFinite, and
-// the number of steps with a, b, c each
+// orthogonalize(x, out) over rank 2 or 3; then compute, method, eps, normFactor, normalization,
+// allowNonFinite, and the number of steps with a, b, c each
 auto orthogonalize(Call& call) {
   const View x = call.view("x", Access::read);
   const View out = call.view("out", Access::write);
@@ -341,7 +342,9 @@ auto orthogonalize(Call& call) {
   }
   args.compute = call.choice("compute", Compute::bf16);
   args.method = call.choice("method", NewtonSchulzMethod::gram);
-  call.read(args.eps, args.norm_factor, args.allow_nonfinite);
+  call.read(args.eps, args.norm_factor);
+  args.normalization = call.choice("normalization", Normalization::aol);
+  call.read(args.allow_nonfinite);
   const std::vector<Quintic> steps = read_steps(call);
   return [args, steps](Context& context) {
     NewtonSchulzArgs with_steps = args;

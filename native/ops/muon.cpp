@@ -47,6 +47,7 @@ NewtonSchulzArgs iteration_of(const Context& context, const MuonArgs& args, cons
   ns.compute = args.compute;
   ns.eps = args.eps;
   ns.norm_factor = args.norm_factor;
+  ns.normalization = args.normalization;
   // Gradients are finite, and so is their average. A device is not waited for to see that.
   ns.allow_nonfinite = context.access != nullptr;
   return ns;

@@ -17,6 +17,7 @@ const compute = word('float32', { optional: true })
 const orthogonal = {
   steps: int(5, { optional: true, low: 0 }),
   method: word('auto', { optional: true }),
+  normalization: word('gelfand', { optional: true }),
   compute,
   eps: num(1e-7, { optional: true, low: 0 }),
 }

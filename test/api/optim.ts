@@ -57,6 +57,7 @@ const muon = {
   weightDecay,
   steps: int(5, { optional: true, low: 0 }),
   coefficients: word('muon', { optional: true }),
+  normalization: word('aol', { optional: true }),
   compute: word('float32', { optional: true }),
   adjustLr: word('original', { optional: true }),
   momentumForm: word('ema', { optional: true }),

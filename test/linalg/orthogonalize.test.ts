@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { Tensor, tensor } from '../../lib/index.js'
+import { eye, Tensor, tensor } from '../../lib/index.js'
 import {
   minimaxQuintic,
   orthogonalize,
@@ -137,6 +137,32 @@ test('polar-express and cubic end near orthogonal', async (t) => {
       `${coefficients} ${steps}: ${relativeError(gram.data, identity)}`,
     )
   }
+})
+
+test('normalizations: Gelfand keeps the polar factor, AOL has that of the scaled rows', async (t) => {
+  const long = { ...f32, coefficients: 'cubic', steps: 25 } as const
+  for (const x of [matrix(24, 60), matrix(60, 24)]) {
+    const polar = orthogonalize(x, long).data
+    t.ok(relativeError(orthogonalize(x, { ...long, normalization: 'gelfand' }).data, polar) < 1e-4)
+    const wide = x.shape[0] === 24
+    const gram = wide ? x.matmul(x.T) : x.T.matmul(x)
+    const scale = gram.abs().sum(1).rsqrt()
+    const scaled = x.mul(wide ? scale.reshape(24, 1) : scale)
+    const aol = orthogonalize(x, { ...long, normalization: 'aol' })
+    t.ok(relativeError(aol.data, orthogonalize(scaled, long).data) < 1e-4)
+    t.ok(relativeError(aol.data, polar) > 1e-3)
+  }
+})
+
+test('fewer steps reach the same orthogonality after a closer norm', async (t) => {
+  const x = matrix(96, 384)
+  const deviation = (u: Tensor) => u.matmul(u.T).sub(eye(96)).norm().item()
+  const muon = deviation(orthogonalize(x))
+  const coefficients = polarExpressSchedule(2, { lower: 0.2 })
+  for (const normalization of ['gelfand', 'aol'] as const) {
+    t.ok(deviation(orthogonalize(x, { coefficients, normalization })) < muon)
+  }
+  t.ok(deviation(orthogonalize(x, { coefficients })) > muon)
 })
 
 test('bfloat16 is within 2e-2 of float32 on random matrices', async (t) => {

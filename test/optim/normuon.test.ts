@@ -1,6 +1,6 @@
 import { test } from 'tap'
 import { orthogonalize } from '../../lib/linalg/index.js'
-import { NorMuon } from '../../lib/optim/index.js'
+import { Muon, NorMuon } from '../../lib/optim/index.js'
 import { fixture, relativeError, wave } from '../fixtures.js'
 
 const { cases, steps, shapes } = fixture('normuon') as {
@@ -58,6 +58,14 @@ test('rows of the first update have one norm, the whole that of O', async (t) =>
   t.ok(Math.max(...rows) / Math.min(...rows) < 1.0001)
   const o = orthogonalize(g, { compute: 'float32' })
   t.ok(Math.abs(Math.hypot(...p.data) - o.norm().item()) < 1e-4)
+})
+
+test('the normalization of the orthogonalization is an option of the step', async (t) => {
+  const p = { data: new Float32Array(240), shape: [12, 20] }
+  const g = matrix(9)
+  const same = { normalization: 'aol', steps: 2, compute: 'float32' } as const
+  new Muon([p], { ...same, lr: 1, weightDecay: 0, momentum: 0, adjustLr: 'none' }).step([g])
+  t.ok(relativeError(p.data, orthogonalize(g, same).neg().data) < 1e-6)
 })
 
 test('permuting neurons permutes the update', async (t) => {

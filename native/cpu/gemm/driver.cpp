@@ -305,10 +305,8 @@ class Product {
     block.row = row_panel * kernel_.rows;
     block.col = col_panel * kernel_.cols;
     if (args_.symmetric && block.row + block.row_panels * kernel_.rows <= block.col) return;
-    const double scale = args_.scales == nullptr ? 1 : args_.scales[batch];
-    const double beta = args_.betas == nullptr ? args_.beta : args_.betas[batch];
-    const Epilogue epilogue = {batch_member(d_, batch), batch_member(c_, batch), scale * args_.alpha,
-                               scale * beta, args_.bias, swapped_, args_.activation,
+    const Epilogue epilogue = {batch_member(d_, batch), batch_member(c_, batch), alpha_of(args_, batch),
+                               beta_of(args_, batch), args_.bias, swapped_, args_.activation,
                                args_.symmetric, is_large_};
     block.epilogue = &epilogue;
     Workspace& local = Workspace::local();

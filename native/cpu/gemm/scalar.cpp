@@ -54,17 +54,17 @@ Status gemm(Context& context, const GemmArgs& args) {
   context.parallel(args.batch * m, [&](int64_t task) {
     const int64_t batch = task / m;
     const int64_t i = task % m;
-    const double scale = args.scales == nullptr ? 1 : args.scales[batch];
-    const double beta = args.betas == nullptr ? args.beta : args.betas[batch];
+    const double alpha = alpha_of(args, batch);
+    const double beta = beta_of(args, batch);
     for (int64_t j = 0; j < (args.symmetric ? i + 1 : n); ++j) {
       Accumulator sum = 0;
       for (int64_t l = 0; l < k; ++l) {
         sum += rounded(load<Accumulator>(args.a, batch, i, l)) *
                rounded(load<Accumulator>(args.b, batch, l, j));
       }
-      sum *= static_cast<Accumulator>(scale * args.alpha);
+      sum *= static_cast<Accumulator>(alpha);
       if (args.c.data != nullptr && beta != 0) {
-        sum += static_cast<Accumulator>(scale * beta) * load<Accumulator>(args.c, batch, i, j);
+        sum += static_cast<Accumulator>(beta) * load<Accumulator>(args.c, batch, i, j);
       }
       if (bias != nullptr) sum += bias[j];
       sum = activate(args.activation, sum);

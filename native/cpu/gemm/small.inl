@@ -217,9 +217,8 @@ class SmallProduct {
     Matrix d = m_.d, c = m_.c;
     d.data = element(d, batch, 0, 0);
     if (c.data != nullptr) c.data = element(c, batch, 0, 0);
-    const double scale = args_.scales == nullptr ? 1 : args_.scales[batch];
-    const Epilogue e = {d, c, scale * args_.alpha, scale * args_.beta, args_.bias, m_.swapped, args_.activation,
-                        false, false};
+    const Epilogue e = {d, c, alpha_of(args_, batch), beta_of(args_, batch), args_.bias, m_.swapped,
+                        args_.activation, false, false};
     dots_ ? compute_dots(e, batch, top, bottom, left, right) : compute_rows(e, batch, top, bottom, left, right);
   }
 

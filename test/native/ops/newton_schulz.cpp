@@ -55,12 +55,28 @@ Values transposed(const Values& a, int64_t m, int64_t n) {
   return t;
 }
 
-Values exact(Values x, int64_t m, int64_t n, int steps) {
-  if (m > n) return transposed(exact(transposed(x, m, n), n, m, steps), n, m);
+double norm_of(const Values& x) {
   double squares = 0;
   for (double v : x) squares += v * v;
-  for (double& v : x) v /= std::sqrt(squares);
+  return std::sqrt(squares);
+}
+
+Values exact(Values x, int64_t m, int64_t n, int steps, Normalization how = Normalization::frobenius) {
+  if (m > n) return transposed(exact(transposed(x, m, n), n, m, steps, how), n, m);
+  const double norm = norm_of(x);
+  for (double& v : x) v /= norm;
   Values a(size_t(m * m)), b(size_t(m * m));
+  multiply(x, transposed(x, m, n), a, m, n, m);
+  if (how == Normalization::gelfand) {
+    multiply(a, a, b, m, m, m);
+    const double bound = std::pow(norm_of(b), 0.25);
+    for (double& v : x) v /= bound;
+  }
+  for (int64_t i = 0; i < m && how == Normalization::aol; ++i) {
+    double sum = 0;
+    for (int64_t j = 0; j < m; ++j) sum += std::fabs(a[size_t(i * m + j)]);
+    for (int64_t j = 0; j < n; ++j) x[size_t(i * n + j)] /= std::sqrt(sum);
+  }
   for (int i = 0; i < steps; ++i) {
     multiply(x, transposed(x, m, n), a, m, n, m);
     b = a;
@@ -169,6 +185,35 @@ TEST("Newton–Schulz: any number of steps, in place, members of a batch each by
   }
 }
 
+TEST("Newton–Schulz: other normalizations, of any scale, on the short side") {
+  for (const auto& [m, n] : {std::pair{40, 40}, {36, 130}, {130, 36}}) {
+    for (double size : {1.0, 1e-20}) {
+      std::vector<float> x = matrix(Spectrum::random, m, n, size);
+      for (int64_t i = 0; i < n; ++i) x[size_t(i)] *= 3;  // rows differ
+      for (Normalization how : {Normalization::gelfand, Normalization::aol}) {
+        const Values wanted = exact(Values(x.begin(), x.end()), m, n, 3, how);
+        at_every_level([&](Context& context) {
+          for (NewtonSchulzMethod method : kMethods) {
+            for (Compute compute : {Compute::f32, Compute::bf16}) {
+              std::vector<float> both = x;
+              both.insert(both.end(), x.rbegin(), x.rend());
+              auto args = arguments(both, both, 2, m, n, 3, compute, method);
+              args.normalization = how;
+              CHECK(orthogonalize(context, args).ok());
+              CHECK(error_of(both.data(), wanted) <= (compute == Compute::f32 ? 3e-6 : 0.02));
+              std::vector<float> zero(size_t(m * n)), out(size_t(m * n), 7.0f);
+              args = arguments(zero, out, 1, m, n, 3, compute, method);
+              args.normalization = how;
+              CHECK(orthogonalize(context, args).ok());
+              for (float v : out) CHECK(v == 0);
+            }
+          }
+        });
+      }
+    }
+  }
+}
+
 TEST("Newton–Schulz: zero stays zero, NaN is refused or passed on, the result untouched") {
   at_every_level([&](Context& context) {
     for (Compute compute : {Compute::f32, Compute::bf16}) {
@@ -193,8 +238,12 @@ TEST("Newton–Schulz: the same bits for any number of threads") {
     std::vector<float> all;
     for (NewtonSchulzMethod method : kMethods) {
       for (Compute compute : {Compute::f32, Compute::bf16}) {
-        CHECK(orthogonalize(context, arguments(x, out, 1, 70, 240, 5, compute, method)).ok());
-        all.insert(all.end(), out.begin(), out.end());
+        for (Normalization how : {Normalization::frobenius, Normalization::gelfand, Normalization::aol}) {
+          auto args = arguments(x, out, 1, 70, 240, 5, compute, method);
+          args.normalization = how;
+          CHECK(orthogonalize(context, args).ok());
+          all.insert(all.end(), out.begin(), out.end());
+        }
       }
     }
     return all;

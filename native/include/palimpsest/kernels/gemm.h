@@ -33,6 +33,14 @@ struct GemmArgs {
   const double* betas = nullptr;
 };
 
+// What alpha and beta are for one matrix of the batch.
+inline double alpha_of(const GemmArgs& args, int64_t batch) {
+  return (args.scales == nullptr ? 1 : args.scales[batch]) * args.alpha;
+}
+inline double beta_of(const GemmArgs& args, int64_t batch) {
+  return (args.scales == nullptr ? 1 : args.scales[batch]) * (args.betas == nullptr ? args.beta : args.betas[batch]);
+}
+
 using GemmKernel = Status (*)(Context&, const GemmArgs&);
 
 // Arguments have been checked by the caller. Strides are arbitrary; unit strides in one direction

@@ -42,6 +42,7 @@ struct MuonArgs {
   Compute compute;
   double eps;
   double norm_factor;
+  Normalization normalization = Normalization::frobenius;
 };
 
 // Momentum, orthogonalization, NorMuon's normalisation of neurons, decayed update. Gradients are
