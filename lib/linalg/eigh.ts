@@ -31,7 +31,8 @@ function prepare(a: ArrayLike): Prepared<Eigh> {
 /**
  * The eigendecomposition of a symmetric matrix: tridiagonal form by reflections, then divide and
  * conquer (Gu & Eisenstat 1995). Only the lower triangle is read. In every eigenvector the entry of
- * largest magnitude is positive. No gradient.
+ * largest magnitude is positive. On another device: one-sided Jacobi on the matrix, made definite by a
+ * shift; errors stay below a few ε·‖a‖ there too. No gradient.
  *
  * @param a […, n, n], float32 or float64; leading axes are a batch
  * @throws NumericalError where a holds NaN or Inf

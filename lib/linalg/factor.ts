@@ -22,12 +22,13 @@ export interface Stack {
 /**
  * A float32 or float64 argument of at least two axes.
  *
- * @param stays whether matrices of this size stay on their device; they come to the CPU where missing
+ * @param stays whether such matrices stay on their device (`streamed`: one of their strides is 1); all
+ * do where missing
  */
 export function stackOf(
   value: ArrayLike,
   name: string,
-  stays: (rows: number, cols: number) => boolean = () => false,
+  stays: (rows: number, cols: number, streamed: boolean) => boolean = () => true,
 ): Stack {
   const x = toTensor(value, name)
   if (x.dtype !== 'float32' && x.dtype !== 'float64')
@@ -37,11 +38,10 @@ export function stackOf(
   const leading = x.shape.slice(0, -2)
   const [rows, cols] = x.shape.slice(-2) as [number, number]
   const batch = sizeOf(leading)
-  // Most factorizations run on the CPU, whose tensors go there and back at no cost.
   const there = x.detach().reshape(batch, rows, cols)
   const streamed = there.strides[1] === 1 || there.strides[2] === 1
   return {
-    x: streamed && stays(rows, cols) ? there : there.to('cpu'),
+    x: stays(rows, cols, streamed) ? there : there.to('cpu'),
     leading,
     batch,
     rows,

@@ -59,9 +59,10 @@ function prepare(a: ArrayLike, rank: number, options: RandomizedSvdOptions): Pre
   checkChoice(normalizer, 'normalizer', ['auto', 'qr', 'none'] as const)
   const methodNumber = methods.indexOf(checkChoice(method, 'method', methods))
   // As takes_device_matrices in native/ops/device_svd.cpp decides.
-  const stack = stackOf(a, 'a', (rows, cols) => {
+  const stack = stackOf(a, 'a', (rows, cols, streamed) => {
     const width = Math.ceil((Math.min(rank, rows, cols) + oversamples) / 16) * 16
-    return method === 'power' && tolerance === 0 && width <= 96 && width < Math.min(rows, cols)
+    const narrow = width <= 96 && width < Math.min(rows, cols)
+    return streamed && narrow && method === 'power' && tolerance === 0
   })
   const { rows, cols, leading } = stack
   const short = Math.min(rows, cols)

@@ -45,9 +45,10 @@ function prepare(
     )
   }
   const x = emptyLike(right, right.rows, right.cols)
+  const left = matrices.x.to(right.x.device)
   return {
     name,
-    tensors: [transpose ? matrices.x.transpose() : matrices.x, right.x, x],
+    tensors: [transpose ? left.transpose() : left, right.x, x],
     numbers,
     result: () =>
       resultOf(right, x, vector ? given.shape : [...right.leading, right.rows, right.cols]),

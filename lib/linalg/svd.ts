@@ -36,8 +36,9 @@ function prepare(a: ArrayLike): Prepared<Svd> {
 /**
  * The thin singular value decomposition: bidiagonal form by reflections (after a QR decomposition
  * where one side is much longer), then divide and conquer (Gu & Eisenstat 1995). In every column of u
- * the entry of largest magnitude is positive, the first of equals, as scikit-learn fixes signs. No
- * gradient.
+ * the entry of largest magnitude is positive, the first of equals, as scikit-learn fixes signs. On
+ * another device: one-sided Jacobi after the QR decomposition (Drmač & Veselić 2008), and of equal
+ * magnitudes with different signs the positive one counts. No gradient.
  *
  * @param a […, m, n], float32 or float64; leading axes are a batch
  * @throws NumericalError where a holds NaN or Inf

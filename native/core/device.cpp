@@ -35,7 +35,8 @@ KernelTable complete(const KernelTable& plugin) {
     };
     const bool may_be_empty = within(table.probe) || within(table.gemm.mixed) || within(table.conv.direct) ||
                               within(table.conv.direct_weight) || within(table.norm.unit) ||
-                              within(table.optim.decayed_updates) || within(table.optim.decide);
+                              within(table.optim.decayed_updates) || within(table.optim.neuron_factors_each) ||
+                              within(table.optim.decide);
     if (kernel == nullptr && !may_be_empty) kernel = Refusal<Kernel>::call;
   });
   return table;

@@ -205,6 +205,7 @@ __host__ __device__ inline void store_as(void* data, DType dtype, int64_t at, T 
 #define PALIMPSEST_CUDA_FAMILIES(X) \
   X(attention)                      \
   X(conv)                           \
+  X(dense)                          \
   X(elementwise)                    \
   X(embedding)                      \
   X(gemm)                           \

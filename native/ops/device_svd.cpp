@@ -1,13 +1,12 @@
-// Panels are made, multiplied and turned where the matrix is; only matrices as wide as the panel come to
-// the host, whose own kernels factorize them (a Gram matrix of 96 × 96 is 73 kB). A panel that is too near
-// rank deficiency for Cholesky's method comes to the host whole. Floor: A read 2q + 2 times.
+// All of it stays where the matrix is, the factors of Gram matrices and the small SVD too; two numbers
+// come to the host: whether squares are in range, and whether a panel was too near rank deficiency for
+// Cholesky's method. Then all is done once more, and each panel is asked and goes through reflections
+// where it must. Floor: A read 2q + 2 times.
 
 #include "ops/device_svd.h"
 
-#include <vector>
-
+#include "ops/device_factor.h"
 #include "ops/factor.h"
-#include "palimpsest/ops/decompositions.h"
 
 namespace palimpsest {
 namespace {
@@ -17,18 +16,6 @@ int64_t panel_width(const RandomizedSvdArgs& args) {
   return (rank + args.oversamples + kPanelUnit - 1) / kPanelUnit * kPanelUnit;
 }
 
-// What the host factorizes with.
-class Host {
- public:
-  Host() : context(cpu_kernels(cpu_level()), workspace_, 1) {}
-
- private:
-  Workspace workspace_;
-
- public:
-  Context context;
-};
-
 template <typename T>
 class DeviceSketch {
  public:
@@ -37,11 +24,26 @@ class DeviceSketch {
         rank_(std::min({args.rank, m_, n_})) {}
 
   Status run() {
+    bool failed = false;
+    PALIMPSEST_TRY(attempt(failed));
+    if (!failed) return {};
+    careful_ = true;
+    return attempt(failed);
+  }
+
+ private:
+  // `failed`: nothing was written, because a panel was nearly rank deficient.
+  Status attempt(bool& failed) {
     const Workspace::Scope scope(context_.workspace);
+    a_ = args_.a;
+    exponent_ = 0;
     q_ = context_.workspace.take<T>(m_ * width_);
     b_ = context_.workspace.take<T>(n_ * width_);
-    g_ = context_.workspace.take<double>(width_ * width_);
     small_ = context_.workspace.take<T>(width_ * width_);
+    failed_ = context_.workspace.take<int32_t>(1);
+    for (double** each : {&g_, &uppers_[0], &uppers_[1], &r_}) *each = context_.workspace.take<double>(width_ * width_);
+    int32_t flag = 0;
+    PALIMPSEST_TRY(context_.write_bytes(failed_, &flag, sizeof(flag)));
     bool in_range = false;
     PALIMPSEST_TRY(start(in_range));
     if (!in_range) {
@@ -56,10 +58,12 @@ class DeviceSketch {
     }
     PALIMPSEST_TRY(orthonormalize(q_, m_, 2));
     PALIMPSEST_TRY(product(false, q_, b_));
-    return finish();
+    PALIMPSEST_TRY(orthonormalize(b_, n_, 2));
+    PALIMPSEST_TRY(context_.read(flag, failed_));
+    failed = flag != 0;
+    return failed ? Status() : finish();
   }
 
- private:
   Status start(bool& in_range) {
     PALIMPSEST_TRY(context_.kernels.random.normal(context_, {args_.seed, 0, dtype_of<T>, n_ * width_, b_, 0, 1}));
     PALIMPSEST_TRY(product(true, b_, q_));
@@ -119,119 +123,62 @@ class DeviceSketch {
     return {};
   }
 
-  Status turn(T* y, int64_t rows, const T* factor) {
-    PALIMPSEST_TRY(context_.write_bytes(small_, factor, static_cast<size_t>(width_ * width_) * sizeof(T)));
+  Matrix square(double* data) const { return row_major(data, width_, width_); }
+
+  // y ← y·w, w rounded to T.
+  Status turn(T* y, int64_t rows, const Matrix& w) {
+    PALIMPSEST_TRY(copy(context_, w, row_major(small_, width_, width_)));
     panel_kernels<T>(context_).transform(context_, y, rows, width_, small_);
     return {};
   }
 
-  // y ← an orthonormal basis of its range; r_ is multiplied from the left by the factor of y_before = y·R.
+  // y ← an orthonormal basis of its range; r_, with y_before = y·R.
   Status orthonormalize(T* y, int64_t rows, int passes) {
-    const auto size = static_cast<size_t>(width_ * width_);
-    r_.assign(size, 0);
-    for (int64_t i = 0; i < width_; ++i) r_[static_cast<size_t>(i * (width_ + 1))] = 1;
-    for (int pass = 0; pass < passes; ++pass) {
-      std::vector<double> g(size);
-      panel_kernels<T>(context_).gram(context_, y, rows, width_, g_);
-      PALIMPSEST_TRY(context_.read_bytes(g.data(), g_, size * sizeof(double)));
-      std::vector<double> upper;
-      if (!cholesky(g, upper)) return by_reflections(y, rows);
-      std::vector<double> inverse = inverted(upper);
-      const std::vector<T> factor(inverse.begin(), inverse.end());
-      PALIMPSEST_TRY(turn(y, rows, factor.data()));
-      prepend(upper.data());
-    }
-    return {};
-  }
-
-  // g = upperᵀ·upper by way of unit diagonals; false where a pivot is too small to be trusted.
-  bool cholesky(std::vector<double>& g, std::vector<double>& upper) const {
     const double least = sizeof(T) == 4 ? 1e-11 : 1e-9;
-    const auto w = static_cast<size_t>(width_);
-    std::vector<double> scale(w);
-    for (size_t i = 0; i < w; ++i) {
-      const double square = g[i * w + i];
-      if (!(square > 0) || !std::isfinite(square)) return false;
-      scale[i] = std::sqrt(square);
-    }
-    upper.assign(w * w, 0);
-    for (size_t i = 0; i < w; ++i) {
-      for (size_t j = 0; j <= i; ++j) {
-        double sum = g[i * w + j] / (scale[i] * scale[j]);
-        for (size_t k = 0; k < j; ++k) sum -= g[i * w + k] * g[j * w + k];
-        if (i == j && !(sum > least)) return false;
-        g[i * w + j] = i == j ? std::sqrt(sum) : sum / g[j * w + j];
-        upper[j * w + i] = g[i * w + j] * scale[i];
+    int pass = 0;
+    for (bool more = true; more && pass < passes; ++pass) {
+      panel_kernels<T>(context_).gram(context_, y, rows, width_, g_);
+      dense_kernels<T>(context_).gram_factor(context_, g_, width_, least, uppers_[pass], small_, failed_);
+      int32_t flag = 0;
+      if (careful_) PALIMPSEST_TRY(context_.read(flag, failed_));
+      more = flag == 0;
+      if (more) {
+        panel_kernels<T>(context_).transform(context_, y, rows, width_, small_);
+      } else {
+        PALIMPSEST_TRY(by_reflections(y, rows, uppers_[pass]));
+        flag = 0;
+        PALIMPSEST_TRY(context_.write_bytes(failed_, &flag, sizeof(flag)));
       }
     }
-    return true;
+    if (passes == 1) return {};
+    if (pass == 1) return copy(context_, square(uppers_[0]), square(r_));
+    return palimpsest::product(context_, square(uppers_[1]), square(uppers_[0]), square(r_));
   }
 
-  std::vector<double> inverted(const std::vector<double>& upper) const {
-    const auto w = static_cast<size_t>(width_);
-    std::vector<double> inverse(w * w, 0);
-    for (size_t i = w; i-- > 0;) {
-      double* row = inverse.data() + i * w;
-      row[i] = 1;
-      for (size_t k = i + 1; k < w; ++k) {
-        const double factor = upper[i * w + k];
-        for (size_t j = k; j < w; ++j) row[j] -= factor * inverse[k * w + j];
-      }
-      for (size_t j = i; j < w; ++j) row[j] /= upper[i * w + i];
-    }
-    return inverse;
-  }
-
-  // r_ ← factor·r_.
-  void prepend(const double* factor) {
-    const auto w = static_cast<size_t>(width_);
-    std::vector<double> result(w * w, 0);
-    for (size_t i = 0; i < w; ++i) {
-      for (size_t k = 0; k < w; ++k) {
-        const double x = factor[i * w + k];
-        if (x == 0) continue;
-        for (size_t j = 0; j < w; ++j) result[i * w + j] += x * r_[k * w + j];
-      }
-    }
-    r_.swap(result);
-  }
-
-  Status by_reflections(T* y, int64_t rows) {
-    const auto count = static_cast<size_t>(rows * width_);
-    std::vector<T> before(count);
-    std::vector<T> after(count);
-    std::vector<T> upper(static_cast<size_t>(width_ * width_));
-    PALIMPSEST_TRY(context_.read_bytes(before.data(), y, count * sizeof(T)));
-    PALIMPSEST_TRY(qr(host_.context, row_major(before.data(), rows, width_), row_major(after.data(), rows, width_),
-                      row_major(upper.data(), width_, width_)));
-    PALIMPSEST_TRY(context_.write_bytes(y, after.data(), count * sizeof(T)));
-    const std::vector<double> factor(upper.begin(), upper.end());
-    prepend(factor.data());
-    return {};
+  Status by_reflections(T* y, int64_t rows, double* upper) {
+    const Workspace::Scope scope(context_.workspace);
+    const Matrix own = row_major(y, rows, width_);
+    const Matrix r = row_major(context_.workspace.template take<T>(width_ * width_), width_, width_);
+    PALIMPSEST_TRY(qr_on_device<T>(context_, own, own, r));
+    return copy(context_, r, square(upper));
   }
 
   // b = x·R, R = Ur·diag(s)·Vrᵀ: u = q·Vr, v = x·Ur.
   Status finish() {
-    const auto w = static_cast<size_t>(width_);
-    PALIMPSEST_TRY(orthonormalize(b_, n_, 2));
-    std::vector<double> u(w * w);
-    std::vector<double> vt(w * w);
-    std::vector<double> s(w);
-    PALIMPSEST_TRY(svd(host_.context, row_major(r_.data(), width_, width_), row_major(u.data(), width_, width_), s.data(),
-                       row_major(vt.data(), width_, width_)));
-    std::vector<T> left(w * w);
-    std::vector<T> right(w * w);
-    for (size_t i = 0; i < w; ++i) {
-      for (size_t j = 0; j < w; ++j) {
-        left[i * w + j] = static_cast<T>(vt[j * w + i]);
-        right[i * w + j] = static_cast<T>(u[i * w + j]);
-      }
+    const Workspace::Scope scope(context_.workspace);
+    double* const u = context_.workspace.template take<double>(width_ * width_);
+    double* const vt = context_.workspace.template take<double>(width_ * width_);
+    double* const s = context_.workspace.template take<double>(width_);
+    PALIMPSEST_TRY(svd_on_device<double>(context_, square(r_), square(u), s, square(vt)));
+    PALIMPSEST_TRY(turn(q_, m_, square(vt).transposed()));
+    PALIMPSEST_TRY(turn(b_, n_, square(u)));
+    View values = contiguous_view(s, {rank_});
+    for (const int power : {-exponent_ / 2, -exponent_ + exponent_ / 2}) {
+      if (power == 0) continue;
+      PALIMPSEST_TRY(context_.kernels.elementwise.binary(context_, {Binary::mul, values, values, {}, std::ldexp(1.0, power)}));
     }
-    PALIMPSEST_TRY(turn(q_, m_, left.data()));
-    PALIMPSEST_TRY(turn(b_, n_, right.data()));
-    std::vector<T> values(static_cast<size_t>(rank_));
-    for (size_t j = 0; j < values.size(); ++j) values[j] = static_cast<T>(std::ldexp(s[j], -exponent_));
-    PALIMPSEST_TRY(context_.write_bytes(args_.s, values.data(), values.size() * sizeof(T)));
+    PALIMPSEST_TRY(context_.kernels.elementwise.unary(
+        context_, {Unary::copy, contiguous_view(static_cast<T*>(args_.s), {rank_}), values}));
     return write();
   }
 
@@ -244,17 +191,17 @@ class DeviceSketch {
       PALIMPSEST_TRY(context_.kernels.reduce.reduce(
           context_, {i == 0 ? Reduction::max : Reduction::min, contiguous_view(ends + i * rank_, {1, rank_}), columns, 0b01}));
     }
-    std::vector<T> found(static_cast<size_t>(2 * rank_));
-    PALIMPSEST_TRY(context_.read_bytes(found.data(), ends, found.size() * sizeof(T)));
-    for (size_t j = 0; j < static_cast<size_t>(rank_); ++j) {
-      found[j] = found[j] < -found[j + static_cast<size_t>(rank_)] ? T(-1) : T(1);
-    }
-    PALIMPSEST_TRY(context_.write_bytes(ends, found.data(), static_cast<size_t>(rank_) * sizeof(T)));
+    // 1 where the largest is as far from 0 as the smallest or farther, else −1.
+    const View signs = contiguous_view(ends, {1, rank_});
+    const auto& elementwise = context_.kernels.elementwise;
+    PALIMPSEST_TRY(elementwise.binary(context_, {Binary::add, signs, signs, contiguous_view(ends + rank_, {1, rank_})}));
+    PALIMPSEST_TRY(elementwise.binary(context_, {Binary::lt, signs, signs, {}, 0}));
+    PALIMPSEST_TRY(elementwise.binary(context_, {Binary::mul, signs, signs, {}, -2}));
+    PALIMPSEST_TRY(elementwise.binary(context_, {Binary::add, signs, signs, {}, 1}));
     const auto signs_over = [&](int64_t rows) {
-      View signs = contiguous_view(ends, {rows, rank_});
-      signs.strides[0] = 0;
-      signs.strides[1] = 1;
-      return signs;
+      View all = contiguous_view(ends, {rows, rank_});
+      all.strides[0] = 0;
+      return all;
     };
     PALIMPSEST_TRY(context_.kernels.elementwise.binary(
         context_, {Binary::mul, view_of(args_.u), columns, signs_over(m_)}));
@@ -269,10 +216,12 @@ class DeviceSketch {
   int exponent_ = 0;  // a_ is A times 2^exponent_
   T* q_ = nullptr;
   T* b_ = nullptr;
-  double* g_ = nullptr;
   T* small_ = nullptr;
-  std::vector<double> r_;
-  Host host_;
+  double* g_ = nullptr;
+  double* uppers_[2] = {};
+  double* r_ = nullptr;
+  int32_t* failed_ = nullptr;  // on the device
+  bool careful_ = false;
 };
 
 template <typename T>

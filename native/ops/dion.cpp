@@ -11,6 +11,7 @@
 #include "palimpsest/ops/dion.h"
 
 #include <cmath>
+#include <vector>
 
 #include "core/matrix_view.h"
 #include "palimpsest/context.h"
@@ -69,12 +70,16 @@ Status orthonormalise(Context& context, const Matrix& p) {
   const Matrix a = row_major(context.workspace.take<double>(p.rows * r), p.rows, r);
   const Matrix b = row_major(context.workspace.take<double>(p.rows * r), p.rows, r);
   auto* gram = context.workspace.take<double>(r * r);
-  auto* factor = context.workspace.take<double>(r * r);
+  std::vector<double> own(static_cast<size_t>(r * r));
+  std::vector<double> factor(own.size());
   const Matrix square = row_major(gram, r, r);
   PALIMPSEST_TRY(convert(context, p, a));
   for (const auto& [from, to] : {std::pair{a, b}, {b, a}}) {
     PALIMPSEST_TRY(product(context, from.transposed(), from, square));
-    inverse_factor(gram, factor, r, 1e-6);
+    // Small, and a chain of dependent steps: the host's, wherever the matrices are.
+    PALIMPSEST_TRY(context.read_bytes(own.data(), gram, own.size() * sizeof(double)));
+    inverse_factor(own.data(), factor.data(), r, 1e-6);
+    PALIMPSEST_TRY(context.write_bytes(gram, own.data(), own.size() * sizeof(double)));
     PALIMPSEST_TRY(product(context, from, square, to));
   }
   return convert(context, a, p);
@@ -95,6 +100,29 @@ void normalise_columns(float* r, float* q, int64_t rows, int64_t cols, double ep
       if (squares > 0) q[i * cols + j] = x;
     }
   }
+}
+
+// The same by kernels, for memory that is not the host's.
+Status normalise_columns_on_device(Context& context, float* r, float* q, int64_t rows, int64_t cols, double eps) {
+  const Workspace::Scope scope(context.workspace);
+  const ElementwiseKernels& k = context.kernels.elementwise;
+  const View squares = contiguous_view(context.workspace.take<float>(cols), {1, cols});
+  const View factors = contiguous_view(context.workspace.take<float>(cols), {1, cols});
+  const View of_r = contiguous_view(r, {rows, cols});
+  const View of_q = contiguous_view(q, {rows, cols});
+  const auto on_rows = [rows](View one) {
+    one.shape[0] = rows;
+    one.strides[0] = 0;
+    return one;
+  };
+  PALIMPSEST_TRY(context.kernels.reduce.reduce(context, {Reduction::sum_of_squares, squares, of_r, 0b01}));
+  PALIMPSEST_TRY(k.unary(context, {Unary::sqrt, factors, squares}));
+  PALIMPSEST_TRY(k.binary(context, {Binary::add, factors, factors, {}, eps}));
+  PALIMPSEST_TRY(k.unary(context, {Unary::reciprocal, factors, factors}));
+  PALIMPSEST_TRY(k.binary(context, {Binary::mul, of_r, of_r, on_rows(factors)}));
+  View there = contiguous_view(context.workspace.take<uint8_t>(cols), {1, cols});
+  PALIMPSEST_TRY(k.binary(context, {Binary::gt, there, squares, {}, 0}));
+  return k.where(context, {of_q, on_rows(there), of_r, of_q, 0, 0});
 }
 
 Status step_matrix(Context& context, const DionArgs& args, const DionParameter& one) {
@@ -121,7 +149,11 @@ Status step_matrix(Context& context, const DionArgs& args, const DionParameter& 
   PALIMPSEST_TRY(product(context, left, other, m, args.momentum - 1, &m, 1));
   const MomentumTensor keep{n, sum, one.momentum, nullptr, one.step};
   context.kernels.optim.momentum(context, {args.state, 0, 1, {}, false}, &keep, 1);
-  normalise_columns(right, one.q, width, one.rank, args.eps);
+  if (context.access == nullptr) {
+    normalise_columns(right, one.q, width, one.rank, args.eps);
+  } else {
+    PALIMPSEST_TRY(normalise_columns_on_device(context, right, one.q, width, one.rank, args.eps));
+  }
   const Matrix parameter = row_major(one.p, one.rows, one.cols);
   return product(context, left, other, parameter, -one.scale, &parameter, 1 - args.decay);
 }

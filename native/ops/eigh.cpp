@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "ops/bidiagonal_svd.h"
+#include "ops/device_factor.h"
 #include "ops/reduction.h"
 #include "palimpsest/ops/decompositions.h"
 
@@ -148,6 +149,7 @@ Status eigh_of(Context& context, const Matrix& a, void* values, const Matrix& v)
 Status eigh(Context& context, const Matrix& a, void* w, const Matrix& v) {
   if (a.rows != a.cols) return {Code::shape, "eigh: the matrix must be square"};
   if (a.rows == 0) return {};
+  if (context.access != nullptr) return PALIMPSEST_BY_DTYPE(a.dtype, eigh_on_device)(context, a, w, v);
   return PALIMPSEST_BY_DTYPE(a.dtype, eigh_of)(context, a, w, v);
 }
 

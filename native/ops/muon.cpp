@@ -13,18 +13,16 @@
 namespace palimpsest {
 namespace {
 
-constexpr int64_t kBatchElements = 1 << 20;  // at most this many elements are batched
+constexpr int64_t kBatchElements = 1 << 20;  // at most this many elements are batched …
+constexpr int64_t kDeviceBatchElements = 1 << 23;  // … and on a device
 
 // NorMuon (arXiv 2510.05491): neurons of o are divided by the root of their running mean square, and
 // the whole is brought to o's Frobenius norm, or to p.norm. Only factors are computed here: o is not
 // touched. `squares` of the neurons become the factors.
-Status neuron_factors(Context& context, const MuonArgs& args, const MuonParameter& p, float* second_moment,
-                      float* squares) {
+NeuronFactorArgs factors_of(const MuonArgs& args, const MuonParameter& p, float* second_moment, float* squares) {
   const int64_t neurons = args.columns ? p.cols : p.rows;
   const int64_t inputs = args.columns ? p.rows : p.cols;
-  return context.kernels.optim.neuron_factors(
-      context, {neurons, inputs, squares, second_moment, squares, args.beta2, args.row_eps, p.norm,
-                args.grad_scale.at});
+  return {neurons, inputs, squares, second_moment, squares, args.beta2, args.row_eps, p.norm, args.grad_scale.at};
 }
 
 // The squares of the neurons of `matrices` stacked matrices.
@@ -76,6 +74,7 @@ Status step_group(Context& context, const MuonArgs& args, const MuonParameter* c
   if (normalised) {
     PALIMPSEST_TRY(neuron_squares(context, args, count * shape.batch, shape.rows, shape.cols, u, factors));
   }
+  std::vector<NeuronFactorArgs> neurons_of;
   std::vector<DecayedUpdateArgs> updates;
   for (int64_t i = 0; i < count; ++i) {
     const MuonParameter& p = *members[i];
@@ -85,13 +84,18 @@ Status step_group(Context& context, const MuonArgs& args, const MuonParameter* c
                                nullptr, p.scale, args.decay,       args.cautious, args.grad_scale.at};
       if (normalised) {
         float* own = factors + (i * p.batch + b) * neurons;
-        PALIMPSEST_TRY(neuron_factors(context, args, p, p.second_moment + b * neurons, own));
+        neurons_of.push_back(factors_of(args, p, p.second_moment + b * neurons, own));
         (args.columns ? update.col_scale : update.row_scale) = own;
       }
       updates.push_back(update);
     }
   }
   const OptimKernels& kernels = context.kernels.optim;
+  if (kernels.neuron_factors_each != nullptr) {
+    PALIMPSEST_TRY(kernels.neuron_factors_each(context, neurons_of.data(), static_cast<int64_t>(neurons_of.size())));
+  } else {
+    for (const NeuronFactorArgs& one : neurons_of) PALIMPSEST_TRY(kernels.neuron_factors(context, one));
+  }
   if (kernels.decayed_updates != nullptr) {
     kernels.decayed_updates(context, updates.data(), static_cast<int64_t>(updates.size()));
   } else {
@@ -139,7 +143,7 @@ struct Batch {
   int64_t count;
 };
 
-std::vector<Batch> batches_of(const MuonArgs& args, std::vector<const MuonParameter*>& order) {
+std::vector<Batch> batches_of(const Context& context, const MuonArgs& args, std::vector<const MuonParameter*>& order) {
   const auto shape = [](const MuonParameter* p) { return std::tuple(p->batch, p->rows, p->cols); };
   order.reserve(args.parameters.size());
   for (const MuonParameter& p : args.parameters) {
@@ -147,13 +151,15 @@ std::vector<Batch> batches_of(const MuonArgs& args, std::vector<const MuonParame
   }
   std::stable_sort(order.begin(), order.end(),
                    [&](auto* a, auto* b) { return shape(a) < shape(b); });
+  // A device's multiprocessors want more at a time.
+  const int64_t limit = context.access == nullptr ? kBatchElements : kDeviceBatchElements;
   std::vector<Batch> batches;
   for (size_t first = 0; first < order.size();) {
     const MuonParameter& p = *order[first];
     const int64_t each = p.batch * p.rows * p.cols;
     size_t last = first + 1;
     while (last < order.size() && shape(order[first]) == shape(order[last]) &&
-           static_cast<int64_t>(last - first + 1) * each <= kBatchElements) {
+           static_cast<int64_t>(last - first + 1) * each <= limit) {
       ++last;
     }
     batches.push_back({first, static_cast<int64_t>(last - first)});
@@ -167,7 +173,7 @@ std::vector<Batch> batches_of(const MuonArgs& args, std::vector<const MuonParame
 size_t muon_bytes(const Context& context, const MuonArgs& args) {
   std::vector<const MuonParameter*> order;
   size_t most = 0;
-  for (const auto& [first, count] : batches_of(args, order)) {
+  for (const auto& [first, count] : batches_of(context, args, order)) {
     most = std::max(most, group_bytes(context, args, *order[first], count));
   }
   return most;
@@ -175,7 +181,7 @@ size_t muon_bytes(const Context& context, const MuonArgs& args) {
 
 Status muon_step(Context& context, const MuonArgs& args) {
   std::vector<const MuonParameter*> order;
-  const std::vector<Batch> batches = batches_of(args, order);
+  const std::vector<Batch> batches = batches_of(context, args, order);
   // A device runs out of memory before anything is changed, or not at all.
   if (context.access != nullptr) context.workspace.reserve(muon_bytes(context, args));
   for (const auto& [first, count] : batches) {

@@ -491,9 +491,11 @@ size_t newton_schulz_bytes(const NewtonSchulzArgs& args) {
   const auto m = static_cast<size_t>(std::min(args.x.rows, args.x.cols));
   const auto n = static_cast<size_t>(std::max(args.x.rows, args.x.cols));
   // The scaled copy, its f32 form, a result beside an aliased one, two iterates or those of the segments;
-  // five squares.
+  // five squares, and what a device's kernels take: two squares as three parts in bf16 each, one brought
+  // to bf16, parts of sums.
   const auto wide = 3 + std::max<size_t>(2, static_cast<size_t>(args.step_count + 2) / 3);
-  return static_cast<size_t>(args.batch) * sizeof(float) * (wide * m * n + 5 * m * m) + (size_t{1} << 16);
+  const size_t parts = std::min(size_t{1} << 24, static_cast<size_t>(args.batch) * sizeof(float) * m * n * (n / 128));
+  return static_cast<size_t>(args.batch) * sizeof(float) * (wide * m * n + 9 * m * m) + parts + (size_t{1} << 16);
 }
 
 Status orthogonalize(Context& context, const NewtonSchulzArgs& args) {

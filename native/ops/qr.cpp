@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "ops/device_factor.h"
 #include "ops/householder.h"
 #include "palimpsest/ops/decompositions.h"
 
@@ -45,6 +46,7 @@ Status qr_of(Context& context, const Matrix& a, const Matrix& q, const Matrix& r
 Status qr(Context& context, const Matrix& a, const Matrix& q, const Matrix& r) {
   if (std::min(a.rows, a.cols) == 0) return {};
   PALIMPSEST_TRY(check_finite(context, a, "qr"));
+  if (context.access != nullptr) return PALIMPSEST_BY_DTYPE(a.dtype, qr_on_device)(context, a, q, r);
   return PALIMPSEST_BY_DTYPE(a.dtype, qr_of)(context, a, q, r);
 }
 

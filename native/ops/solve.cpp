@@ -14,22 +14,27 @@ template <typename T>
 class Lu {
  public:
   Lu(Context& context, T* a, int64_t n)
-      : context_(context), a_(a), n_(n), pivots_(static_cast<size_t>(n)) {}
+      : context_(context), k_(dense_kernels<T>(context)), a_(a), n_(n), pivots_(context.workspace.take<int32_t>(n)),
+        failed_(context.workspace.take<int32_t>(1)) {}
 
-  const std::vector<int64_t>& pivots() const { return pivots_; }
+  Status run() {
+    int32_t failed = -1;
+    PALIMPSEST_TRY(context_.write_bytes(failed_, &failed, sizeof(failed)));
+    PALIMPSEST_TRY(factor(0, n_));
+    PALIMPSEST_TRY(context_.read(failed, failed_));
+    if (failed < 0) return {};
+    return {Code::numerical, "solve: the matrix is singular (column " + std::to_string(failed) + ")"};
+  }
+
+  // All exchanges, on a matrix of n rows and `cols` columns.
+  void exchange(T* x, int64_t cols) { k_.exchange_rows(context_, x, cols, cols, 0, n_, pivots_); }
+
+ private:
 
   // Columns [first, first + width), rows from `first` on.
   Status factor(int64_t first, int64_t width) {
     if (width <= kTriangle) {
-      int64_t* const pivots = pivots_.data() + first;
-      int64_t singular = -1;
-      dense_kernels<T>(context_).lu_panel(a_ + first * n_ + first, n_, n_ - first, width, pivots,
-                                          singular);
-      if (singular >= 0) {
-        return {Code::numerical,
-                "solve: the matrix is singular (column " + std::to_string(first + singular) + ")"};
-      }
-      for (int64_t j = 0; j < width; ++j) pivots[j] += first;
+      k_.lu_panel(context_, a_ + first * n_ + first, n_, n_ - first, width, first, pivots_ + first, failed_);
       return {};
     }
     PALIMPSEST_TRY(check_abort(context_));
@@ -37,37 +42,26 @@ class Lu {
     const int64_t middle = first + left;
     const int64_t right = width - left;
     PALIMPSEST_TRY(factor(first, left));
-    exchange(first, left, middle, right);
+    k_.exchange_rows(context_, a_ + middle, n_, right, first, left, pivots_ + first);
     const Matrix u12 = block(first, left, middle, right);
     PALIMPSEST_TRY(solve_in_place(context_, block(first, left, first, left), true, true, u12));
     PALIMPSEST_TRY(product(context_, block(middle, n_ - middle, first, left), u12,
                            block(middle, n_ - middle, middle, right), -1, 1));
     PALIMPSEST_TRY(factor(middle, right));
-    exchange(middle, right, first, left);
+    k_.exchange_rows(context_, a_ + first, n_, left, middle, right, pivots_ + middle);
     return {};
   }
 
- private:
   Matrix block(int64_t row, int64_t rows, int64_t col, int64_t cols) {
     return strided(a_ + row * n_ + col, rows, cols, n_);
   }
 
-  // The exchanges of `count` pivots from `first`, on columns [col, col + cols).
-  void exchange(int64_t first, int64_t count, int64_t col, int64_t cols) {
-    context_.parallel_chunks(cols, 512, [&](int64_t begin, int64_t end) {
-      for (int64_t j = first; j < first + count; ++j) {
-        const int64_t other = pivots_[static_cast<size_t>(j)];
-        if (other == j) continue;
-        T* const row = a_ + j * n_ + col;
-        std::swap_ranges(row + begin, row + end, a_ + other * n_ + col + begin);
-      }
-    });
-  }
-
   Context& context_;
+  const DenseKernels<T>& k_;
   T* a_;
   int64_t n_;
-  std::vector<int64_t> pivots_;
+  int32_t* pivots_;
+  int32_t* failed_;
 };
 
 template <typename T>
@@ -80,11 +74,8 @@ Status solve_of(Context& context, const Matrix& a, const Matrix& b, const Matrix
   PALIMPSEST_TRY(copy(context, a, row_major(factors, n, n)));
   PALIMPSEST_TRY(copy(context, b, row_major(right, n, k)));
   Lu<T> lu(context, factors, n);
-  PALIMPSEST_TRY(lu.factor(0, n));
-  for (int64_t j = 0; j < n; ++j) {
-    const int64_t other = lu.pivots()[static_cast<size_t>(j)];
-    if (other != j) std::swap_ranges(right + j * k, right + (j + 1) * k, right + other * k);
-  }
+  PALIMPSEST_TRY(lu.run());
+  lu.exchange(right, k);
   const Matrix l = row_major(factors, n, n);
   PALIMPSEST_TRY(solve_in_place(context, l, true, true, row_major(right, n, k)));
   PALIMPSEST_TRY(solve_in_place(context, l, false, false, row_major(right, n, k)));
@@ -96,8 +87,16 @@ Status triangular_of(Context& context, const Matrix& t, bool lower, bool unit, c
                      const Matrix& x) {
   const int64_t n = t.rows;
   if (!unit) {
+    const Workspace::Scope scope(context.workspace);
+    T* const own = context.workspace.take<T>(n);
+    View diagonal = view_of(t);
+    diagonal.rank = 1;
+    diagonal.strides[0] = t.row_stride + t.col_stride;
+    PALIMPSEST_TRY(context.kernels.elementwise.unary(context, {Unary::copy, contiguous_view(own, {n}), diagonal}));
+    std::vector<T> pivots(static_cast<size_t>(n));
+    PALIMPSEST_TRY(context.read_bytes(pivots.data(), own, pivots.size() * sizeof(T)));
     for (int64_t i = 0; i < n; ++i) {
-      if (static_cast<const T*>(t.data)[i * (t.row_stride + t.col_stride)] == 0) {
+      if (pivots[static_cast<size_t>(i)] == 0) {
         return {Code::numerical, "solveTriangular: the matrix is singular (row " + std::to_string(i) +
                                      " has a zero on the diagonal)"};
       }

@@ -5,6 +5,7 @@
 // reduced to its triangle by QR.
 
 #include "ops/bidiagonal_svd.h"
+#include "ops/device_factor.h"
 #include "ops/reduction.h"
 #include "palimpsest/ops/decompositions.h"
 
@@ -162,6 +163,7 @@ Status svd_of(Context& context, const Matrix& a, const Matrix& u, void* values, 
 Status svd(Context& context, const Matrix& a, const Matrix& u, void* s, const Matrix& vt) {
   if (std::min(a.rows, a.cols) == 0) return {};
   PALIMPSEST_TRY(check_finite(context, a, "svd"));
+  if (context.access != nullptr) return PALIMPSEST_BY_DTYPE(a.dtype, svd_on_device)(context, a, u, s, vt);
   return PALIMPSEST_BY_DTYPE(a.dtype, svd_of)(context, a, u, s, vt);
 }
 

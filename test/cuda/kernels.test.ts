@@ -1,6 +1,8 @@
 /** Every device's kernels against the CPU's, at sizes that cross the edges of tiles, warps and blocks. */
 
 import { test } from 'tap'
+import { begin, number, view } from '../../lib/engine/call.js'
+import { native } from '../../lib/engine/native.js'
 import * as p from '../../lib/index.js'
 import { matmul, orthogonalize } from '../../lib/linalg/index.js'
 import * as nn from '../../lib/nn/index.js'
@@ -22,6 +24,8 @@ for (const { id, skip } of acceleratorsUnderTest()) {
         [130, 70, 150],
         [5, 3, 2],
         [1, 300, 1],
+        // Few tiles and a long sum: the depth is cut into parts.
+        [20, 1500, 24],
       ] as [number, number, number][]) {
         const a = random(m, k)
         const b = random(k, n)
@@ -83,7 +87,31 @@ for (const { id, skip } of acceleratorsUnderTest()) {
       }
       const zero: Make = (x) => orthogonalize(x as p.Tensor)
       exact(t, 'zero', zero, [p.zeros([20, 20])])
+      const deep: Make = (x) =>
+        orthogonalize(x as p.Tensor, { method: 'gram', compute: 'bfloat16' })
+      same(t, 'a Gram matrix of a long sum', deep, [random(24, 1100)], 0.03)
       t.throws(() => orthogonalize(p.full([4, 4], Number.NaN).to(id)), p.NumericalError)
+    })
+
+    t.test('counts of magnitudes', async (t) => {
+      const x = random(70001)
+      x.array.set([Number.NaN, Infinity, -Infinity, 0, -0], 69000)
+      const count = (x: p.Tensor, upper: number) => {
+        const counts = p.zeros([upper < 0 ? 1 << 15 : 1 << 16], { dtype: 'float64' }).to(x.device)
+        for (let i = 0; i < 2; i++) {
+          begin()
+          view(x)
+          view(counts)
+          number(upper)
+          native.magnitudeCounts(x.buffer, counts.buffer)
+        }
+        return counts
+      }
+      for (const upper of [-1, 0x3f80, 0x3f00]) {
+        const [got, expected] = [count(x.to(id), upper), count(x, upper)]
+        t.equal(got.sub(expected.to(id)).abs().sum().item(), 0, `upper ${upper}`)
+        t.ok(expected.sum().item() > (upper < 0 ? 140001 : 200))
+      }
     })
 
     t.test('elementwise, reductions and scans over views of every dtype', async (t) => {
@@ -218,10 +246,11 @@ for (const { id, skip } of acceleratorsUnderTest()) {
         ['Lion', (ps) => new optim.Lion(ps, { lr: 0.01 }), 1e-6],
         ['Muon', (ps) => new optim.Muon(ps, { lr: 0.1, compute: 'float32' }), 1e-4],
         ['NorMuon', (ps) => new optim.NorMuon(ps, { lr: 0.1, compute: 'float32' }), 1e-4],
+        ['Dion', (ps) => new optim.Dion(ps, { lr: 0.1, rankFraction: 0.5 }), 1e-4],
       ]
       for (const [name, make, tolerance] of kinds) {
         const only = (list: p.Tensor[]) =>
-          list.filter((x) => !name.includes('Muon') || x.rank === 2)
+          list.filter((x) => !/Muon|Dion/.test(name) || x.rank === 2)
         const run = (device: string) => {
           const ps = only(starts).map((x) => x.clone().to(device))
           const optimizer = make(ps)

@@ -2,7 +2,18 @@
 
 import { test } from 'tap'
 import * as p from '../../lib/index.js'
-import { qr, randomizedSvd, svd } from '../../lib/linalg/index.js'
+import {
+  cholesky,
+  eigh,
+  eigvalsh,
+  pinv,
+  qr,
+  randomizedSvd,
+  solve,
+  solveTriangular,
+  svd,
+  svdvals,
+} from '../../lib/linalg/index.js'
 import { acceleratorsUnderTest } from '../devices.js'
 
 for (const { id, skip } of acceleratorsUnderTest()) {
@@ -50,5 +61,120 @@ for (const { id, skip } of acceleratorsUnderTest()) {
     // What has no form for devices goes by way of the CPU.
     t.equal(randomizedSvd(a.to(id), 100).u.device, id)
     t.equal(randomizedSvd(a.to(id), 9, { tolerance: 0.1 }).u.device, id)
+  })
+
+  test(`factorizations on ${id}`, { skip: skip ?? false }, async (t) => {
+    const g = new p.Generator(42)
+    const random = (...shape: number[]) => p.randn(shape, { generator: g, dtype: 'float64' })
+    const wide = (x: p.Tensor) => x.to('cpu').to('float64')
+    const near = (name: string, x: p.Tensor, y: p.Tensor, tolerance: number) => {
+      const error = wide(x).sub(wide(y)).abs().max().item()
+      t.ok(error <= tolerance * (1 + wide(y).abs().max().item()), `${name}: ${error}`)
+    }
+    const there = (name: string, ...xs: p.Tensor[]) =>
+      t.ok(
+        xs.every((x) => x.device === id),
+        `${name} stays on the device`,
+      )
+    const orthonormal = (name: string, q: p.Tensor, tolerance: number) =>
+      near(name, wide(q).T.matmul(wide(q)), p.eye(q.shape[1] as number), tolerance)
+
+    for (const dtype of ['float32', 'float64'] as const) {
+      const tolerance = dtype === 'float32' ? 5e-5 : 1e-12
+      const on = (x: p.Tensor) => x.to(dtype).to(id)
+
+      for (const [m, n] of [
+        [70, 40],
+        [33, 66],
+        [5, 5],
+        [1, 3],
+      ] as [number, number][]) {
+        const a = on(random(m, n))
+        const name = `${dtype} ${m}×${n}`
+        const { q, r } = qr(a)
+        there(`qr ${name}`, q, r)
+        near(`qr ${name}`, q.matmul(r), a, tolerance)
+        orthonormal(`q of ${name}`, q, tolerance)
+        near(`r of ${name}`, r, qr(wide(a)).r, tolerance * 10)
+        const { u, s, vt } = svd(a)
+        there(`svd ${name}`, u, s, vt)
+        near(`svd ${name}`, u.mul(s).matmul(vt), a, tolerance)
+        orthonormal(`u of ${name}`, u, tolerance)
+        orthonormal(`v of ${name}`, vt.T, tolerance)
+        near(`values of ${name}`, s, svdvals(wide(a)), tolerance)
+        near(`signs of ${name}`, u, svd(wide(a)).u, tolerance * 100)
+        near(`values alone of ${name}`, svdvals(a), s, tolerance)
+      }
+      // Rank 2 of 12: the other vectors are orthonormal too; far from 1; zero.
+      const low = random(20, 2).matmul(random(2, 12))
+      const factors = svd(on(low))
+      near(`${dtype} low rank`, factors.u.mul(factors.s).matmul(factors.vt), low, tolerance)
+      orthonormal(`${dtype} u of low rank`, factors.u, tolerance)
+      orthonormal(`${dtype} v of low rank`, factors.vt.T, tolerance)
+      const tiny = svd(on(random(9, 6)).mul(1e-25))
+      near(
+        `${dtype} tiny`,
+        tiny.u.mul(tiny.s.mul(1e25)).matmul(tiny.vt).norm(),
+        tiny.s.mul(1e25).norm(),
+        1e-4,
+      )
+      orthonormal(`${dtype} zero`, svd(on(p.zeros([7, 4]))).u, tolerance)
+      near(
+        `${dtype} pinv`,
+        pinv(on(low))
+          .matmul(on(low))
+          .matmul(pinv(on(low))),
+        pinv(low),
+        tolerance * 100,
+      )
+
+      for (const n of [1, 30, 70]) {
+        const b = random(n, n)
+        // Of seventy rows Jacobi's rotations are launched one by one: few of them keep the emulator quick.
+        const spread = n === 70 ? p.eye(n, { dtype: 'float64' }).mul(p.arange(n).to('float64')) : b
+        const symmetric = on(n === 70 ? spread.add(b.add(b.T).mul(1e-3)) : b.add(b.T))
+        const { values, vectors } = eigh(symmetric)
+        const name = `${dtype} ${n}`
+        there(`eigh ${name}`, values, vectors)
+        const scaled = tolerance * n
+        near(`eigh ${name}`, vectors.mul(values).matmul(vectors.T), symmetric, scaled)
+        orthonormal(`eigenvectors ${name}`, vectors, tolerance)
+        near(`eigenvalues ${name}`, values, eigvalsh(wide(symmetric)), scaled)
+        near(`signs ${name}`, vectors, eigh(wide(symmetric)).vectors, scaled * 100)
+
+        const definite = on(b.matmul(b.T).add(p.eye(n, { dtype: 'float64' }).mul(n)))
+        const l = cholesky(definite)
+        there(`cholesky ${name}`, l)
+        near(`cholesky ${name}`, l, cholesky(wide(definite)), scaled)
+        const right = on(random(n, 3))
+        const x = solve(symmetric.add(on(p.eye(n)).mul(3 * n)), right)
+        there(`solve ${name}`, x)
+        near(`solve ${name}`, symmetric.add(on(p.eye(n)).mul(3 * n)).matmul(x), right, scaled * 10)
+        near(`triangular ${name}`, l.matmul(solveTriangular(l, right)), right, scaled * 10)
+        near(
+          `transposed triangular ${name}`,
+          l.T.matmul(solveTriangular(l, right, { transpose: true })),
+          right,
+          scaled * 10,
+        )
+      }
+      // Rows change places: of a permutation all do.
+      const permutation = p.tensor(
+        Array.from({ length: 40 }, (_, i) =>
+          Array.from({ length: 40 }, (_, j) => Number(j === (i * 7 + 3) % 40)),
+        ),
+        { dtype: 'float64' },
+      )
+      const rhs = random(40, 2)
+      near(`${dtype} pivots`, solve(on(permutation), on(rhs)), permutation.T.matmul(rhs), tolerance)
+      t.same(qr(on(random(3, 6, 4))).q.shape, [3, 6, 4], 'a batch')
+      const view = on(random(20, 30)).slice(0, 1, 19, 3).T
+      near(`${dtype} a view`, svdvals(view), svdvals(wide(view)), tolerance)
+    }
+    t.throws(() => cholesky(p.eye(40).mul(-1).to(id)), { message: /row 0/ })
+    t.throws(() => solve(p.zeros([5, 5]).to(id), p.ones([5, 1]).to(id)), { message: /column 0/ })
+    t.throws(() => eigh(p.full([4, 4], Number.NaN).to(id)), p.NumericalError)
+    t.throws(() => svd(p.full([4, 3], Number.NaN).to(id)), p.NumericalError)
+    t.equal(solve(p.eye(3), p.ones([3]).to(id)).device, id, 'goes where b is')
   })
 }

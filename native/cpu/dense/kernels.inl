@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "cpu/dense/small.h"
 #include "palimpsest/context.h"
 #include "palimpsest/kernels.h"
 
@@ -152,7 +153,8 @@ void eliminate(T l, const T* u, T* row) {
 }
 
 template <typename T>
-void lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivots, int64_t& failed) {
+void lu_panel(Context&, T* a, int64_t stride, int64_t rows, int64_t cols, int64_t place, int32_t* pivots,
+              int32_t* failed) {
   Workspace& local = Workspace::local();
   const Workspace::Scope scope(local);
   T* const p = local.take<T>(rows * kTriangle);
@@ -161,14 +163,13 @@ void lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivots,
       p[i * kTriangle + c] = c < cols ? a[i * stride + c] : T(0);
     }
   }
-  failed = -1;
   alignas(64) T u[kTriangle];
   for (int64_t j = 0; j < cols && j < rows; ++j) {
     int64_t best = j;
     for (int64_t i = j + 1; i < rows; ++i) {
       if (__builtin_fabs(p[i * kTriangle + j]) > __builtin_fabs(p[best * kTriangle + j])) best = i;
     }
-    pivots[j] = best;
+    pivots[j] = static_cast<int32_t>(place + best);
     if (best != j) {
       for (int64_t c = 0; c < kTriangle; ++c) {
         const T kept = p[j * kTriangle + c];
@@ -178,7 +179,7 @@ void lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivots,
     }
     const T pivot = p[j * kTriangle + j];
     if (pivot == 0) {
-      if (failed < 0) failed = j;
+      if (*failed < 0) *failed = static_cast<int32_t>(place + j);
       continue;
     }
     for (int64_t c = 0; c < kTriangle; ++c) u[c] = c > j ? p[j * kTriangle + c] : T(0);
@@ -195,7 +196,7 @@ void lu_panel(T* a, int64_t stride, int64_t rows, int64_t cols, int64_t* pivots,
 }
 
 template <typename T>
-void cholesky_block(T* a, int64_t stride, int64_t n, int64_t& failed) {
+void cholesky_block(Context&, T* a, int64_t stride, int64_t n, int64_t place, int32_t* failed) {
   alignas(64) T p[kTriangle * kTriangle];
   alignas(64) T u[kTriangle];
   for (int64_t i = 0; i < n; ++i) {
@@ -204,7 +205,7 @@ void cholesky_block(T* a, int64_t stride, int64_t n, int64_t& failed) {
   for (int64_t j = 0; j < n; ++j) {
     const T pivot = p[j * kTriangle + j];
     if (!(pivot > 0)) {
-      failed = j;
+      if (*failed < 0) *failed = static_cast<int32_t>(place + j);
       return;
     }
     const T root = static_cast<T>(__builtin_sqrt(pivot));
@@ -220,7 +221,6 @@ void cholesky_block(T* a, int64_t stride, int64_t n, int64_t& failed) {
   for (int64_t i = 0; i < n; ++i) {
     std::memcpy(a + i * stride, p + i * kTriangle, static_cast<size_t>(i + 1) * sizeof(T));
   }
-  failed = -1;
 }
 
 constexpr int64_t kSolveChunk = 64;
@@ -281,8 +281,13 @@ constexpr DenseKernels<T> kDense = {.reflect = reflect<T>,
                                     .matvec = matvec<T>,
                                     .matvec_transposed = matvec_transposed<T>,
                                     .lu_panel = lu_panel<T>,
+                                    .exchange_rows = exchange_rows<T>,
                                     .cholesky_block = cholesky_block<T>,
-                                    .solve_block = solve_block<T>};
+                                    .solve_block = solve_block<T>,
+                                    .keep_triangle = keep_triangle<T>,
+                                    .reflector_panel = reflector_panel<T>,
+                                    .jacobi = jacobi<T>,
+                                    .gram_factor = gram_factor<T>};
 
 }  // namespace
 }  // namespace palimpsest::cpu::PALIMPSEST_LEVEL

@@ -32,6 +32,7 @@ struct Problem {
   int64_t mask_strides[4];
   int64_t heads, tq, tk;
   int d, e;
+  int sd, se;  // rows in shared memory: d and e, made odd
   bool causal;
   double scale;
   void* lse;
@@ -42,14 +43,15 @@ __device__ inline T* row_of(const Strided& s, int64_t batch, int64_t head, int64
   return static_cast<T*>(s.data) + batch * s.batch + head * s.head + time * s.time;
 }
 
-// `count` rows of a view into shared memory, the rest of the tile as zeros.
+// Rows of a view into shared memory, the rest of the tile as zeros. Rows there are an odd number of elements
+// apart: the threads of a row read other rows of the second factor side by side, from different banks.
 template <typename T>
 __device__ inline void load_tile(T* to, const Strided& from, int64_t batch, int64_t head, int64_t first,
                                  int64_t total, int width) {
   for (int i = static_cast<int>(threadIdx.x); i < kQueries * width; i += kThreads) {
     const int row = i / width;
     const int column = i - row * width;
-    to[i] = first + row < total ? row_of<T>(from, batch, head, first + row)[column] : T(0);
+    to[row * (width | 1) + column] = first + row < total ? row_of<T>(from, batch, head, first + row)[column] : T(0);
   }
 }
 
@@ -85,10 +87,10 @@ __device__ inline T across_max(T x) {
 template <typename T>
 __global__ void __launch_bounds__(kThreads) forward_kernel(const Problem p) {
   T* q = dynamic_shared<T>();
-  T* k = q + kQueries * p.d;
-  T* v = k + kKeys * p.d;
-  T* out = v + kKeys * p.e;
-  T* scores = out + kQueries * p.e;
+  T* k = q + kQueries * p.sd;
+  T* v = k + kKeys * p.sd;
+  T* out = v + kKeys * p.se;
+  T* scores = out + kQueries * p.se;
   const int64_t batch = blockIdx.y / p.heads;
   const int64_t head = blockIdx.y % p.heads;
   const int64_t first_query = static_cast<int64_t>(blockIdx.x) * kQueries;
@@ -98,7 +100,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const Problem p) {
   const T none = static_cast<T>(-INFINITY);
 
   load_tile(q, p.q, batch, head, first_query, p.tq, p.d);
-  for (int i = static_cast<int>(threadIdx.x); i < kQueries * p.e; i += kThreads) out[i] = T(0);
+  for (int i = static_cast<int>(threadIdx.x); i < kQueries * p.se; i += kThreads) out[i] = T(0);
   T top = none;
   T sum = T(0);
   const int64_t last = p.causal && first_query + kQueries < p.tk ? first_query + kQueries : p.tk;
@@ -111,7 +113,7 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const Problem p) {
     T best = none;
     for (int c = lane; c < kKeys; c += kAcross) {
       const bool seen = sees(p, batch, head, query, first_key + c);
-      const T score = seen ? static_cast<T>(p.scale) * dot(q + row * p.d, k + c * p.d, p.d) : none;
+      const T score = seen ? static_cast<T>(p.scale) * dot(q + row * p.sd, k + c * p.sd, p.d) : none;
       s[c] = score;
       best = score > best ? score : best;
     }
@@ -128,14 +130,14 @@ __global__ void __launch_bounds__(kThreads) forward_kernel(const Problem p) {
     sum = sum * correction + across_sum(part);
     __syncthreads();
     for (int j = lane; j < p.e; j += kAcross) {
-      T x = out[row * p.e + j] * correction;
-      for (int c = 0; c < kKeys; ++c) x += s[c] * v[c * p.e + j];
-      out[row * p.e + j] = x;
+      T x = out[row * p.se + j] * correction;
+      for (int c = 0; c < kKeys; ++c) x += s[c] * v[c * p.se + j];
+      out[row * p.se + j] = x;
     }
   }
   if (query >= p.tq) return;
   T* to = row_of<T>(p.out, batch, head, query);
-  for (int j = lane; j < p.e; j += kAcross) to[j] = sum > T(0) ? out[row * p.e + j] / sum : T(0);
+  for (int j = lane; j < p.e; j += kAcross) to[j] = sum > T(0) ? out[row * p.se + j] / sum : T(0);
   if (lane == 0 && p.lse != nullptr) {
     static_cast<T*>(p.lse)[static_cast<int64_t>(blockIdx.y) * p.tq + query] =
         sum > T(0) ? top + static_cast<T>(log(static_cast<double>(sum))) : static_cast<T>(INFINITY);
@@ -158,13 +160,13 @@ __global__ void __launch_bounds__(kThreads) delta_kernel(const Problem p, T* del
 template <typename T, bool kOfQueries>
 __global__ void __launch_bounds__(kThreads) backward_kernel(const Problem p, const T* delta) {
   T* q = dynamic_shared<T>();
-  T* dout = q + kQueries * p.d;
-  T* k = dout + kQueries * p.e;
-  T* v = k + kKeys * p.d;
-  T* slope = v + kKeys * p.e;         // ds, by query and key
+  T* dout = q + kQueries * p.sd;
+  T* k = dout + kQueries * p.se;
+  T* v = k + kKeys * p.sd;
+  T* slope = v + kKeys * p.se;         // ds, by query and key
   T* weight = slope + kQueries * kStride;  // p
   T* sum_d = weight + kQueries * kStride;  // dq or dk
-  T* sum_e = sum_d + kQueries * p.d;       // dv
+  T* sum_e = sum_d + kQueries * p.sd;       // dv
   const int64_t pair = blockIdx.y;
   const int64_t batch = pair / p.heads;
   const int64_t head = pair % p.heads;
@@ -172,9 +174,9 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(const Problem p, con
   const int row = static_cast<int>(threadIdx.x) / kAcross;
   const int lane = static_cast<int>(threadIdx.x) % kAcross;
 
-  for (int i = static_cast<int>(threadIdx.x); i < kQueries * p.d; i += kThreads) sum_d[i] = T(0);
+  for (int i = static_cast<int>(threadIdx.x); i < kQueries * p.sd; i += kThreads) sum_d[i] = T(0);
   if (!kOfQueries) {
-    for (int i = static_cast<int>(threadIdx.x); i < kKeys * p.e; i += kThreads) sum_e[i] = T(0);
+    for (int i = static_cast<int>(threadIdx.x); i < kKeys * p.se; i += kThreads) sum_e[i] = T(0);
   }
   if (kOfQueries) {
     load_tile(q, p.q, batch, head, mine, p.tq, p.d);
@@ -206,25 +208,25 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(const Problem p, con
       T w = T(0);
       T ds = T(0);
       if (lse < static_cast<T>(INFINITY) && sees(p, batch, head, query, first_key + c)) {
-        w = exponential(static_cast<T>(p.scale) * dot(q + row * p.d, k + c * p.d, p.d) - lse);
-        ds = w * (dot(dout + row * p.e, v + c * p.e, p.e) - taken) * static_cast<T>(p.scale);
+        w = exponential(static_cast<T>(p.scale) * dot(q + row * p.sd, k + c * p.sd, p.d) - lse);
+        ds = w * (dot(dout + row * p.se, v + c * p.se, p.e) - taken) * static_cast<T>(p.scale);
       }
       weight[row * kStride + c] = w;
       slope[row * kStride + c] = ds;
     }
     __syncthreads();
     for (int j = lane; j < p.d; j += kAcross) {
-      T x = sum_d[row * p.d + j];
+      T x = sum_d[row * p.sd + j];
       for (int c = 0; c < kKeys; ++c) {
-        x += kOfQueries ? slope[row * kStride + c] * k[c * p.d + j] : slope[c * kStride + row] * q[c * p.d + j];
+        x += kOfQueries ? slope[row * kStride + c] * k[c * p.sd + j] : slope[c * kStride + row] * q[c * p.sd + j];
       }
-      sum_d[row * p.d + j] = x;
+      sum_d[row * p.sd + j] = x;
     }
     if (!kOfQueries) {
       for (int j = lane; j < p.e; j += kAcross) {
-        T x = sum_e[row * p.e + j];
-        for (int c = 0; c < kQueries; ++c) x += weight[c * kStride + row] * dout[c * p.e + j];
-        sum_e[row * p.e + j] = x;
+        T x = sum_e[row * p.se + j];
+        for (int c = 0; c < kQueries; ++c) x += weight[c * kStride + row] * dout[c * p.se + j];
+        sum_e[row * p.se + j] = x;
       }
     }
   }
@@ -232,10 +234,10 @@ __global__ void __launch_bounds__(kThreads) backward_kernel(const Problem p, con
   const int64_t at = mine + row;
   if (at >= (kOfQueries ? p.tq : p.tk)) return;
   T* to = row_of<T>(kOfQueries ? p.dq : p.dk, batch, head, at);
-  for (int j = lane; j < p.d; j += kAcross) to[j] = sum_d[row * p.d + j];
+  for (int j = lane; j < p.d; j += kAcross) to[j] = sum_d[row * p.sd + j];
   if (!kOfQueries) {
     T* to_v = row_of<T>(p.dv, batch, head, at);
-    for (int j = lane; j < p.e; j += kAcross) to_v[j] = sum_e[row * p.e + j];
+    for (int j = lane; j < p.e; j += kAcross) to_v[j] = sum_e[row * p.se + j];
   }
 }
 
@@ -254,6 +256,8 @@ Problem problem_of(const AttentionArgs& a) {
   p.tk = a.k.shape[2];
   p.d = static_cast<int>(a.q.shape[3]);
   p.e = static_cast<int>(a.v.shape[3]);
+  p.sd = p.d | 1;
+  p.se = p.e | 1;
   p.causal = a.causal;
   p.scale = a.scale;
   p.lse = a.lse;
@@ -270,7 +274,7 @@ Status forward(Context& context, const AttentionArgs& a) {
   const Problem p = problem_of(a);
   const int64_t pairs = a.q.shape[0] * p.heads;
   if (pairs * p.tq == 0) return {};
-  const size_t shared = sizeof(T) * static_cast<size_t>(kQueries * (2 * p.d + 2 * p.e + kStride));
+  const size_t shared = sizeof(T) * static_cast<size_t>(kQueries * (2 * p.sd + 2 * p.se + kStride));
   if (shared > kMostShared || pairs > 65535) return too_wide();
   const dim3 grid(static_cast<unsigned>(ceil_div(p.tq, kQueries)), static_cast<unsigned>(pairs));
   return launch(context, forward_kernel<T>, grid, kThreads, shared, p);
@@ -285,7 +289,7 @@ Status backward(Context& context, const AttentionBackwardArgs& args) {
   p.dv = strided(args.dv);
   const int64_t pairs = args.forward.q.shape[0] * p.heads;
   if (pairs == 0) return {};
-  const size_t shared = sizeof(T) * static_cast<size_t>(kQueries * (3 * p.d + 3 * p.e + 2 * kStride));
+  const size_t shared = sizeof(T) * static_cast<size_t>(kQueries * (3 * p.sd + 3 * p.se + 2 * kStride));
   if (shared > kMostShared || pairs > 65535) return too_wide();
   const Workspace::Scope scope(context.workspace);
   T* delta = scratch<T>(context, pairs * p.tq);

@@ -11,7 +11,7 @@ constexpr int kThreads = 256;
 
 // A 64 × 64 tile a block, 4 × 4 sums a thread. Any strides.
 __global__ void __launch_bounds__(kThreads)
-    f64_kernel(const Matrix a, const Matrix b, const Epilogue epilogue, const Tiles tiles) {
+    f64_kernel(const Matrix a, const Matrix b, const Epilogue epilogue, const Tiles tiles, const Split split) {
   __shared__ double of_a[kDepth][kSide + 1];
   __shared__ double of_b[kDepth][kSide + 1];
   const int thread = static_cast<int>(threadIdx.x);
@@ -19,10 +19,12 @@ __global__ void __launch_bounds__(kThreads)
   const int col = thread % 16;
   const auto* from_a = static_cast<const double*>(a.data);
   const auto* from_b = static_cast<const double*>(b.data);
-  for (int64_t index = blockIdx.x; index < tiles.count(); index += gridDim.x) {
-    const Tile tile = tile_at(tiles, index);
+  const int64_t steps = (a.cols + kDepth - 1) / kDepth;
+  for (int64_t index = blockIdx.x; index < tiles.count() * split.parts; index += gridDim.x) {
+    const Piece work = piece_at(tiles, split, steps, index);
+    const Tile& tile = work.tile;
     double sums[4][4] = {};
-    for (int64_t depth = 0; depth < a.cols; depth += kDepth) {
+    for (int64_t depth = work.begin * kDepth; depth < work.end * kDepth; depth += kDepth) {
       for (int i = thread; i < kSide * kDepth; i += kThreads) {
         const int ka = a.col_stride == 1 ? i % kDepth : i / kSide;
         const int ra = a.col_stride == 1 ? i / kDepth : i % kSide;
@@ -54,9 +56,9 @@ __global__ void __launch_bounds__(kThreads)
         const int64_t r = tile.row * kSide + row + 16 * i;
         const int64_t c = tile.col * kSide + col + 16 * j;
         if (r >= epilogue.rows || c >= epilogue.cols) continue;
-        const double x = finished(epilogue, tile.batch, r, c, sums[i][j]);
-        put(epilogue, tile.batch, r, c, x);
-        if (epilogue.symmetric && tile.row != tile.col) put(epilogue, tile.batch, c, r, x);
+        const double x = finished(epilogue, work.out, r, c, sums[i][j]);
+        put(epilogue, work.out, r, c, x);
+        if (epilogue.symmetric && tile.row != tile.col) put(epilogue, work.out, c, r, x);
       }
     }
   }
@@ -73,7 +75,7 @@ __global__ void __launch_bounds__(kThreads) no_depth_kernel(const Epilogue e, in
   }
 }
 
-enum class Kind { f32, f64, bf16 };
+enum class Kind { f32, f64, bf16, mixed };
 
 template <Kind kKind>
 Status gemm(Context& context, const GemmArgs& args) {
@@ -85,19 +87,30 @@ Status gemm(Context& context, const GemmArgs& args) {
   }
   if constexpr (kKind == Kind::f64) {
     const Tiles tiles{ceil_div(args.d.rows, kSide), ceil_div(args.d.cols, kSide), args.batch, args.symmetric};
-    return launch(context, f64_kernel, blocks_for(context, tiles.count(), 1), kThreads, 0, args.a, args.b,
-                  epilogue_of(args), tiles);
+    return in_parts<double>(context, args, tiles, kSide, ceil_div(args.a.cols, kDepth), [&](const Epilogue& e, const Split& split) {
+      return launch(context, f64_kernel, blocks_for(context, tiles.count() * split.parts, 1), kThreads, 0, args.a,
+                    args.b, e, tiles, split);
+    });
   } else if constexpr (kKind == Kind::f32) {
     return gemm_tf32x3(context, args);
+  } else if constexpr (kKind == Kind::mixed) {
+    return gemm_mixed(context, args);
   } else {
-    return hopper_fits(context) ? gemm_hopper(context, args) : gemm_mma(context, args);
+    return gemm_bf16(context, args);
   }
 }
 
 }  // namespace
 
+Status gemm_bf16(Context& context, const GemmArgs& args) {
+  return hopper_fits(context) ? gemm_hopper(context, args) : gemm_mma(context, args);
+}
+
 void fill_gemm(KernelTable& table) {
-  table.gemm = {.f32 = gemm<Kind::f32>, .f64 = gemm<Kind::f64>, .bf16 = gemm<Kind::bf16>};
+  table.gemm = {.f32 = gemm<Kind::f32>,
+                .f64 = gemm<Kind::f64>,
+                .bf16 = gemm<Kind::bf16>,
+                .mixed = gemm<Kind::mixed>};
 }
 
 }  // namespace palimpsest::cuda

@@ -19,6 +19,7 @@ namespace {
 constexpr int kRows = 128;   // of a tile of D: two warpgroups of 64
 constexpr int kDepth = 64;   // of a stage: 128 bytes of bf16
 constexpr int kThreads = 384;
+constexpr int kConsumerWarps = 8;  // each says for itself that its products have read a stage
 constexpr int kBytesA = kRows * kDepth * 2;
 
 template <int kColumns>
@@ -58,8 +59,8 @@ __device__ inline void fetch(char* to, const CUtensorMap* map, uint64_t* full, i
 template <int kColumns, bool kAcrossA, bool kAcrossB>
 __global__ void __launch_bounds__(kThreads, 1)
     hopper_kernel(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
-                  const __grid_constant__ Epilogue epilogue, const Tiles tiles, int64_t depth, int batched_a,
-                  int batched_b) {
+                  const __grid_constant__ Epilogue epilogue, const Tiles tiles, const Split split, int64_t depth,
+                  int batched_a, int batched_b) {
 #if defined(PALIMPSEST_CUDA_EMULATED) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
   constexpr int kStages = stages<kColumns>();
   constexpr int kStageBytes = stage_bytes<kColumns>();
@@ -70,7 +71,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x == 0) {
     for (int s = 0; s < kStages; ++s) {
       barrier_start(full + s, 1);
-      barrier_start(empty + s, 2);
+      barrier_start(empty + s, kConsumerWarps);
     }
     barriers_started();
     prefetch_map(&map_a);
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   const int group = static_cast<int>(threadIdx.x) / 128;
   const int64_t steps = (depth + kDepth - 1) / kDepth;
-  const int64_t count = tiles.count();
+  const int64_t count = tiles.count() * split.parts;
   int stage = 0;
   uint32_t phase = 0;
   const auto advance = [&] {
@@ -94,8 +95,9 @@ __global__ void __launch_bounds__(kThreads, 1)
     fewer_registers<40>();
     if (threadIdx.x == 0) {
       for (int64_t index = blockIdx.x; index < count; index += gridDim.x) {
-        const Tile tile = tile_at(tiles, index);
-        for (int64_t step = 0; step < steps; ++step) {
+        const Piece work = piece_at(tiles, split, steps, index);
+        const Tile& tile = work.tile;
+        for (int64_t step = work.begin; step < work.end; ++step) {
           barrier_wait(empty + stage, phase ^ 1);
           char* a = memory + stage * kStageBytes;
           barrier_expect(full + stage, static_cast<uint32_t>(kStageBytes));
@@ -114,8 +116,9 @@ __global__ void __launch_bounds__(kThreads, 1)
     float* piece = reinterpret_cast<float*>(empty + kStages) + half * 64 * kPieceStride;
     float sums[kColumns / 2];
     for (int64_t index = blockIdx.x; index < count; index += gridDim.x) {
-      const Tile tile = tile_at(tiles, index);
-      for (int64_t step = 0; step < steps; ++step) {
+      const Piece work = piece_at(tiles, split, steps, index);
+      const Tile& tile = work.tile;
+      for (int64_t step = work.begin; step < work.end; ++step) {
         barrier_wait(full + stage, phase);
         const uint32_t a = shared_address(memory + stage * kStageBytes);
         const uint64_t descriptor_a = matrix_descriptor(a + static_cast<uint32_t>(half) * 8192, kAcrossA);
@@ -124,18 +127,18 @@ __global__ void __launch_bounds__(kThreads, 1)
         for (int i = 0; i < kDepth / 16; ++i) {
           multiply_tiles<kColumns, kAcrossA, kAcrossB>(
               sums, descriptor_a + static_cast<uint64_t>(i) * depth_step(kAcrossA),
-              descriptor_b + static_cast<uint64_t>(i) * depth_step(kAcrossB), step > 0 || i > 0);
+              descriptor_b + static_cast<uint64_t>(i) * depth_step(kAcrossB), step > work.begin || i > 0);
         }
         products_commit();
-        if (step > 0) {
+        if (step > work.begin) {
           // All but the newest group is done: the stage before may be filled again.
           products_wait<1>();
-          if (thread == 0) barrier_arrive(empty + (stage == 0 ? kStages - 1 : stage - 1));
+          if (thread % 32 == 0) barrier_arrive(empty + (stage == 0 ? kStages - 1 : stage - 1));
         }
         advance();
       }
       products_wait<0>();
-      if (thread == 0) barrier_arrive(empty + (stage == 0 ? kStages - 1 : stage - 1));
+      if (thread % 32 == 0) barrier_arrive(empty + (stage == 0 ? kStages - 1 : stage - 1));
       // Out in pieces of 64 × 32: registers are named by constants, so that this loop is unrolled.
 #pragma unroll
       for (int col = 0; col < kColumns; col += kPieceCols) {
@@ -146,7 +149,8 @@ __global__ void __launch_bounds__(kThreads, 1)
           piece[r * kPieceStride + c] = sums[col / 2 + i];
         }
         group_barrier(group);
-        finish_piece<64>(epilogue, tile, piece, tile.row * kRows + half * 64, tile.col * kColumns + col, thread, 128);
+        finish_piece<64>(epilogue, work, piece, tile.row * kRows + half * 64, tile.col * kColumns + col, thread, 128,
+                         [&] { group_barrier(group); });
         group_barrier(group);
       }
     }
@@ -234,10 +238,12 @@ Status run(Context& context, const GemmArgs& args, const Operand& a, const Opera
   PALIMPSEST_TRY(encode(context, b, kColumns, map_b));
   const Tiles tiles{ceil_div(args.d.rows, kRows), ceil_div(args.d.cols, kColumns), args.batch, args.symmetric};
   const int64_t most = state(context).multiprocessors;
-  const auto grid = static_cast<unsigned>(tiles.count() < most ? tiles.count() : most);
-  return launch(context, hopper_kernel<kColumns, kAcrossA, kAcrossB>, grid, kThreads, shared_bytes<kColumns>(),
-                map_a, map_b, epilogue_of(args), tiles, args.a.cols, a.batch_stride > 0 ? 1 : 0,
-                b.batch_stride > 0 ? 1 : 0);
+  return in_parts<float>(context, args, tiles, kRows, ceil_div(args.a.cols, kDepth), [&](const Epilogue& e, const Split& split) {
+    const int64_t count = tiles.count() * split.parts;
+    return launch(context, hopper_kernel<kColumns, kAcrossA, kAcrossB>, static_cast<unsigned>(count < most ? count : most),
+                  kThreads, shared_bytes<kColumns>(), map_a, map_b, e, tiles, split, args.a.cols,
+                  a.batch_stride > 0 ? 1 : 0, b.batch_stride > 0 ? 1 : 0);
+  });
 }
 
 template <int kColumns>

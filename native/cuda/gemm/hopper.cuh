@@ -138,8 +138,8 @@ __device__ inline void barrier_wait(uint64_t* b, uint32_t phase) {
       ".reg .pred done;\n"
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@done bra.uni through;\n"
-      "bra.uni again;\n"
+      "@done bra through;\n"
+      "bra again;\n"
       "through:\n"
       "}\n" ::"r"(shared_address(b)),
       "r"(phase)

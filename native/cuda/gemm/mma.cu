@@ -227,7 +227,7 @@ constexpr size_t shared_bytes() {
 
 template <typename Form>
 __global__ void __launch_bounds__(kThreads)
-    mma_kernel(const Operand a, const Operand b, const Epilogue epilogue, const Tiles tiles) {
+    mma_kernel(const Operand a, const Operand b, const Epilogue epilogue, const Tiles tiles, const Split split) {
   using Element = typename Form::Element;
   constexpr int kTile = kSide * Form::kStride;
   Element* memory = dynamic_shared<Element>();  // A and B of one buffer, then of the other
@@ -237,28 +237,30 @@ __global__ void __launch_bounds__(kThreads)
   const int warp_col = warp % 4 * kWarpCols;
   const int64_t steps = (a.depth + Form::kDepth - 1) / Form::kDepth;
 
-  for (int64_t index = blockIdx.x; index < tiles.count(); index += gridDim.x) {
-    const Tile tile = tile_at(tiles, index);
+  for (int64_t index = blockIdx.x; index < tiles.count() * split.parts; index += gridDim.x) {
+    const Piece work = piece_at(tiles, split, steps, index);
+    const Tile& tile = work.tile;
     const int64_t base_a = tile.batch * a.batch_stride;
     const int64_t base_b = tile.batch * b.batch_stride;
     float sums[kTilesM][kTilesN][4] = {};
     Loader<Form> of_a;
     Loader<Form> of_b;
-    of_a.read(a, base_a, tile.row * kSide, 0);
-    of_b.read(b, base_b, tile.col * kSide, 0);
+    of_a.read(a, base_a, tile.row * kSide, work.begin * Form::kDepth);
+    of_b.read(b, base_b, tile.col * kSide, work.begin * Form::kDepth);
     of_a.write(a, memory);
     of_b.write(b, memory + kTile);
     __syncthreads();
-    for (int64_t step = 0; step < steps; ++step) {
-      const Element* now = memory + step % 2 * 2 * kTile;
-      const bool more = step + 1 < steps;
+    for (int64_t step = work.begin; step < work.end; ++step) {
+      const int64_t turn = step - work.begin;
+      const Element* now = memory + turn % 2 * 2 * kTile;
+      const bool more = step + 1 < work.end;
       if (more) {
         of_a.read(a, base_a, tile.row * kSide, (step + 1) * Form::kDepth);
         of_b.read(b, base_b, tile.col * kSide, (step + 1) * Form::kDepth);
       }
       multiply(sums, now + warp_row * Form::kStride, now + kTile + warp_col * Form::kStride, lane);
       if (more) {
-        Element* next = memory + (step + 1) % 2 * 2 * kTile;
+        Element* next = memory + (turn + 1) % 2 * 2 * kTile;
         of_a.write(a, next);
         of_b.write(b, next + kTile);
       }
@@ -277,7 +279,8 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
     __syncwarp();
-    finish_piece<kWarpRows>(epilogue, tile, piece, tile.row * kSide + warp_row, tile.col * kSide + warp_col, lane, 32);
+    finish_piece<kWarpRows>(epilogue, work, piece, tile.row * kSide + warp_row, tile.col * kSide + warp_col, lane, 32,
+                            [] { __syncwarp(); });
     __syncthreads();
   }
 }
@@ -290,8 +293,11 @@ Status run(Context& context, const GemmArgs& args) {
                                args.b.row_stride, args.b.batch_stride);
   const Tiles tiles{ceil_div(args.d.rows, kSide), ceil_div(args.d.cols, kSide), args.batch, args.symmetric};
   const int64_t most = int64_t{2} * state(context).multiprocessors;
-  const auto grid = static_cast<unsigned>(tiles.count() < most ? tiles.count() : most);
-  return launch(context, mma_kernel<Form>, grid, kThreads, shared_bytes<Form>(), a, b, epilogue_of(args), tiles);
+  return in_parts<float>(context, args, tiles, kSide, ceil_div(a.depth, Form::kDepth), [&](const Epilogue& e, const Split& split) {
+    const int64_t count = tiles.count() * split.parts;
+    return launch(context, mma_kernel<Form>, static_cast<unsigned>(count < most ? count : most), kThreads,
+                  shared_bytes<Form>(), a, b, e, tiles, split);
+  });
 }
 
 }  // namespace

@@ -411,9 +411,8 @@ void decayed_updates(Context& context, const DecayedUpdateArgs* updates, int64_t
   }));
 }
 
-// One block: neurons are thousands, not millions.
-__global__ void __launch_bounds__(kListThreads) factors_kernel(const __grid_constant__ Held<NeuronFactorArgs> held) {
-  const NeuronFactorArgs a = held.get();
+// By one block: neurons are thousands, not millions.
+__device__ inline void factors_of(const NeuronFactorArgs& a) {
   if (forbidden(a.go)) return;
   double before = 0;
   double after = 0;
@@ -435,9 +434,27 @@ __global__ void __launch_bounds__(kListThreads) factors_kernel(const __grid_cons
   }
 }
 
-Status neuron_factors(Context& context, const NeuronFactorArgs& a) {
-  return launch(context, factors_kernel, 1, kListThreads, 0, hold(context, a));
+// A block a matrix, many matrices in one launch.
+struct FactorTensor {
+  int64_t n;  // 1: one piece
+  NeuronFactorArgs args;
+};
+
+__global__ void __launch_bounds__(kListThreads) factors_kernel(const __grid_constant__ Held<List<FactorTensor>> held) {
+  const List<FactorTensor>& list = held.get();
+  const FactorTensor x = list.tensors[tensor_of(list, blockIdx.x)];
+  factors_of(x.args);
 }
+
+Status neuron_factors_each(Context& context, const NeuronFactorArgs* matrices, int64_t count) {
+  std::vector<FactorTensor> tensors;
+  for (int64_t i = 0; i < count; ++i) tensors.push_back({1, matrices[i]});
+  return each_list(tensors.data(), count, [&](const List<FactorTensor>& list, int64_t pieces) {
+    return launch(context, factors_kernel, static_cast<unsigned>(pieces), kListThreads, 0, hold(context, list));
+  });
+}
+
+Status neuron_factors(Context& context, const NeuronFactorArgs& a) { return neuron_factors_each(context, &a, 1); }
 
 // ---- gradients -------------------------------------------------------------------------------------
 
@@ -597,6 +614,7 @@ void fill_optim(KernelTable& table) {
                  .decayed_update = decayed_update,
                  .decayed_updates = decayed_updates,
                  .neuron_factors = neuron_factors,
+                 .neuron_factors_each = neuron_factors_each,
                  .sum_of_squares = sum_of_squares,
                  .fisher = fisher,
                  .decide = decide};

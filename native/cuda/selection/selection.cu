@@ -542,6 +542,8 @@ Status select(Context& context, const SelectArgs& args) {
 
 }  // namespace
 
-void fill_selection(KernelTable& table) { table.selection = {.select = select, .sort_rows = sort_rows}; }
+void fill_selection(KernelTable& table) {
+  table.selection = {.select = select, .sort_rows = sort_rows, .magnitude_counts = magnitude_counts};
+}
 
 }  // namespace palimpsest::cuda

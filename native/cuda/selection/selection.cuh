@@ -117,5 +117,6 @@ __device__ inline uint32_t words_of_nibbles(uint32_t nibble) {
 }
 
 Status sort_rows(Context&, const SortRowsArgs&);
+Status magnitude_counts(Context&, const MagnitudeCountsArgs&);
 
 }  // namespace palimpsest::cuda

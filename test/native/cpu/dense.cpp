@@ -50,9 +50,9 @@ void check_lu(Context& c, int64_t rows, int64_t cols) {
   const int64_t stride = cols + 1;
   const auto a = seeded<T>(rows * stride, 6);
   auto f = a;
-  std::vector<int64_t> pivots(static_cast<size_t>(cols));
-  int64_t failed = 0;
-  dense_kernels<T>(c).lu_panel(f.data(), stride, rows, cols, pivots.data(), failed);
+  std::vector<int32_t> pivots(static_cast<size_t>(cols));
+  int32_t failed = -1;
+  dense_kernels<T>(c).lu_panel(c, f.data(), stride, rows, cols, 0, pivots.data(), &failed);
   CHECK(failed == -1);
   auto p = a;
   for (int64_t j = 0; j < cols && j < rows; ++j) {
@@ -71,8 +71,8 @@ void check_lu(Context& c, int64_t rows, int64_t cols) {
     }
   }
   std::vector<T> zero(static_cast<size_t>(rows * stride), T(0));
-  dense_kernels<T>(c).lu_panel(zero.data(), stride, rows, cols, pivots.data(), failed);
-  CHECK(failed == 0);
+  dense_kernels<T>(c).lu_panel(c, zero.data(), stride, rows, cols, 5, pivots.data(), &failed);
+  CHECK(failed == 5);
 }
 
 template <typename T>
@@ -89,8 +89,8 @@ void check_triangles(Context& c, int64_t n) {
       g[size_t(i * stride + j)] = T(sum);
     }
   }
-  int64_t failed = 0;
-  dense_kernels<T>(c).cholesky_block(g.data(), stride, n, failed);
+  int32_t failed = -1;
+  dense_kernels<T>(c).cholesky_block(c, g.data(), stride, n, 0, &failed);
   CHECK(failed == -1);
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t j = 0; j < n; ++j) {
@@ -98,8 +98,8 @@ void check_triangles(Context& c, int64_t n) {
     }
   }
   g[0] = T(-1);
-  dense_kernels<T>(c).cholesky_block(g.data(), stride, n, failed);
-  CHECK(failed == 0);
+  dense_kernels<T>(c).cholesky_block(c, g.data(), stride, n, 3, &failed);
+  CHECK(failed == 3);
 
   const int64_t k = 70;
   for (bool transposed : {false, true}) {
@@ -139,7 +139,105 @@ void check_triangles(Context& c, int64_t n) {
   }
 }
 
+// Reflectors of a panel: (I − VᵀTV)ᵀ brings the columns to R, and I − VᵀTV is orthogonal.
+template <typename T>
+void check_reflectors(Context& c, int64_t w, int64_t length) {
+  const int64_t stride = length + 2;
+  const auto a = seeded<T>(w * stride, 11);
+  auto v = a;
+  std::vector<T> r(size_t(w * (w + 1)), T(-7)), t(size_t(w * (w + 3)), T(-7));
+  dense_kernels<T>(c).reflector_panel(c, v.data(), stride, w, length, r.data(), w + 1, t.data(), w + 3);
+  const auto at = [&](int64_t i, int64_t k) { return double(v[size_t(i * stride + k)]); };
+  const auto q = [&](int64_t i, int64_t k) {
+    double sum = i == k;
+    for (int64_t x = 0; x < w; ++x) {
+      for (int64_t y = x; y < w; ++y) sum -= at(x, i) * double(t[size_t(x * (w + 3) + y)]) * at(y, k);
+    }
+    return sum;
+  };
+  for (int64_t j = 0; j < w; ++j) {
+    for (int64_t i = 0; i < length; ++i) {
+      double image = 0;
+      for (int64_t k = 0; k <= j; ++k) image += q(i, k) * double(r[size_t(k * (w + 1) + j)]);
+      CHECK_NEAR(image, a[size_t(j * stride + i)], 10 * kTolerance<T>);
+    }
+    for (int64_t i = j + 1; i < w; ++i) CHECK(r[size_t(i * (w + 1) + j)] == 0 && t[size_t(i * (w + 3) + j)] == 0);
+    double unit = 0;
+    for (int64_t i = 0; i < length; ++i) unit += q(i, j) * q(i, j);
+    CHECK_NEAR(unit, 1, 10 * kTolerance<T>);
+  }
+}
+
+template <typename T>
+void check_rotations(Context& c, int64_t rows, int64_t length) {
+  const auto a = seeded<T>(rows * length, 12);
+  auto x = a;
+  std::vector<T> v(size_t(rows * rows), T(0));
+  for (int64_t i = 0; i < rows; ++i) v[size_t(i * (rows + 1))] = 1;
+  CHECK(dense_kernels<T>(c).jacobi(c, {x.data(), length, rows, length, v.data(), rows, rows}).ok());
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < i; ++j) {
+      double sum = 0;
+      for (int64_t k = 0; k < length; ++k) sum += double(x[size_t(i * length + k)]) * double(x[size_t(j * length + k)]);
+      CHECK_NEAR(sum, 0, 20 * kTolerance<T>);
+    }
+    for (int64_t k = 0; k < length; ++k) {
+      double sum = 0;
+      for (int64_t j = 0; j < rows; ++j) sum += double(v[size_t(i * rows + j)]) * double(a[size_t(j * length + k)]);
+      CHECK_NEAR(x[size_t(i * length + k)], sum, 20 * kTolerance<T>);
+    }
+  }
+}
+
+template <typename T>
+void check_gram_factor(Context& c, int64_t n) {
+  const auto a = seeded<double>((n + 3) * n, 13);
+  std::vector<double> g(size_t(n * n), NAN), upper(size_t(n * n), NAN);
+  std::vector<T> inverse(size_t(n * n), T(-7));
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j <= i; ++j) {
+      double sum = i == j ? 0.5 : 0;
+      for (int64_t k = 0; k < n + 3; ++k) sum += a[size_t(k * n + i)] * a[size_t(k * n + j)];
+      g[size_t(i * n + j)] = sum;
+    }
+  }
+  int32_t failed = 0;
+  dense_kernels<T>(c).gram_factor(c, g.data(), n, 1e-11, upper.data(), inverse.data(), &failed);
+  CHECK(failed == 0);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      double square = 0, product = 0;
+      for (int64_t k = 0; k < n; ++k) {
+        square += upper[size_t(k * n + i)] * upper[size_t(k * n + j)];
+        product += upper[size_t(i * n + k)] * double(inverse[size_t(k * n + j)]);
+      }
+      CHECK_NEAR(square, g[size_t(std::max(i, j) * n + std::min(i, j))], 1e-11);
+      CHECK_NEAR(product, i == j, 50 * kTolerance<T>);
+    }
+  }
+  // The last two columns are the same.
+  if (n < 2) return;
+  for (int64_t j = 0; j < n - 1; ++j) g[size_t((n - 1) * n + j)] = g[size_t((n - 2) * n + j)];
+  g[size_t(n * n - 1)] = g[size_t((n - 1) * n + n - 2)] = g[size_t((n - 2) * (n + 1))];
+  dense_kernels<T>(c).gram_factor(c, g.data(), n, 1e-11, upper.data(), inverse.data(), &failed);
+  CHECK(failed == 1);
+  for (int64_t i = 0; i < n * n; ++i) CHECK(upper[size_t(i)] == (i % (n + 1) == 0) && inverse[size_t(i)] == T(i % (n + 1) == 0));
+}
+
 }  // namespace
+
+TEST("dense: reflectors, rotations, factors of Gram matrices") {
+  at_every_level([](Context& c) {
+    for (int64_t n : {1, 2, 13, 32}) {
+      check_reflectors<float>(c, n, n + 9);
+      check_reflectors<double>(c, n, n);
+      check_rotations<float>(c, n, 20);
+      check_rotations<double>(c, n, n + 1);
+      check_gram_factor<float>(c, n);
+      check_gram_factor<double>(c, n);
+    }
+  });
+}
 
 TEST("dense: matvec, its transpose and reflections") {
   at_every_level([](Context& c) {

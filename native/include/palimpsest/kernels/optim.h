@@ -163,6 +163,8 @@ struct OptimKernels {
   // The same over a list, where that costs less than one after the other; else null.
   void (*decayed_updates)(Context&, const DecayedUpdateArgs* list, int64_t count) = nullptr;
   Status (*neuron_factors)(Context&, const NeuronFactorArgs&);
+  // Likewise over a list, or null.
+  Status (*neuron_factors_each)(Context&, const NeuronFactorArgs* list, int64_t count) = nullptr;
   // squares[i] = Σg², summed in f64: NaN or Inf exactly where the gradient holds one. The lists and
   // `squares` are the host's.
   void (*sum_of_squares)(Context&, const GradientTensor* list, int64_t count, double* squares);
