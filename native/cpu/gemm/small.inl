@@ -35,8 +35,6 @@ struct SmallTile {
   bool relu;
 };
 
-constexpr int kAhead = 192;  // bytes
-
 template <typename V, int kRows, int kVectors>
 void rows_tile(const SmallTile<typename V::Element>& t) {
   using T = typename V::Element;
@@ -52,7 +50,7 @@ void rows_tile(const SmallTile<typename V::Element>& t) {
   for (int g = 0; g < kGroups; ++g) a[g] = t.a + 5 * g * t.a_row;
   const int64_t row = t.a_row;
   const T* b = t.b;
-  const auto add = [&] {
+  for (int64_t k = 0; k < t.depth; ++k, b += t.b_step) {
     V line[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) line[v] = V::load(b + v * V::width);
@@ -62,21 +60,9 @@ void rows_tile(const SmallTile<typename V::Element>& t) {
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) sum[i][v] = fma(x, line[v], sum[i][v]);
     }
-    b += t.b_step;
 #pragma GCC unroll 8
     for (int g = 0; g < kGroups; ++g) a[g] += t.a_step;
-  };
-  // Lines of A along k: a cache line of each is asked for long before its first value.
-  constexpr int64_t kLine = 64 / sizeof(T);
-  int64_t k = 0;
-  if (t.a_step == sizeof(T)) {
-    for (; k + kLine <= t.depth; k += kLine) {
-#pragma GCC unroll 32
-      for (int i = 0; i < kRows; ++i) __builtin_prefetch(a[i / 5] + (i % 5) * row + kAhead);
-      for (int64_t l = 0; l < kLine; ++l) add();
-    }
   }
-  for (; k < t.depth; ++k) add();
   // Locals: a store might change what `t` points to, as far as the compiler knows.
   const V alpha = V::set(t.alpha);
   const T* const bias = t.bias;
