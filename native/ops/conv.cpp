@@ -61,10 +61,18 @@ Matrix weights_of(const ConvArgs& a, const Geometry& s, const void* data, int64_
   return {at(data, g * s.group_out * s.depth, a.dtype), a.dtype, s.group_out, s.depth, s.depth, 1, 0};
 }
 
+// Kernels of one tap that stay where they are: an image's pixels are its columns already, and the matrix product
+// is faster than the direct kernels where both have channels enough.
+bool is_pointwise(const ConvArgs& a) {
+  const Window& w = a.window;
+  return w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 && w.stride_w == 1 && w.padding_h == 0 &&
+         w.padding_w == 0 && a.groups == 1 && a.c >= 16 && a.o >= 16;
+}
+
 // Whether the direct kernels take it: stride 1, and a padding that the transposed one has too.
 bool is_direct(const Context& context, const ConvArgs& a) {
   const Window& w = a.window;
-  return context.kernels.conv.direct != nullptr && a.c > 0 && w.stride_h == 1 && w.stride_w == 1 &&
+  return context.kernels.conv.direct != nullptr && a.c > 0 && !is_pointwise(a) && w.stride_h == 1 && w.stride_w == 1 &&
          w.padding_h <= w.dilation_h * (w.kernel_h - 1) && w.padding_w <= w.dilation_w * (w.kernel_w - 1);
 }
 
@@ -80,6 +88,29 @@ DirectConvArgs direct_args(const ConvArgs& a) {
   d.window = a.window;
   return d;
 }
+
+// The columns of some images at a time: laid out in scratch memory, or the images themselves.
+class Columns {
+ public:
+  Columns(Context& context, const ConvArgs& args, const Geometry& s)
+      : context_(context), args_(args), s_(s),
+        memory_(is_pointwise(args) ? nullptr
+                                   : context.workspace.take_bytes(static_cast<size_t>(s.chunk * s.columns) *
+                                                                  size_of(args.dtype))) {}
+
+  Status of(const void* x, int64_t first, int64_t n, void*& columns) const {
+    void* const from = at(x, first * s_.image, args_.dtype);
+    columns = memory_ == nullptr ? from : memory_;
+    if (memory_ == nullptr) return {};
+    return context_.kernels.conv.im2col(context_, images(args_, n, from, columns));
+  }
+
+ private:
+  Context& context_;
+  const ConvArgs& args_;
+  const Geometry& s_;
+  void* memory_;
+};
 
 }  // namespace
 
@@ -97,12 +128,11 @@ Status conv2d(Context& context, const ConvArgs& args, const void* x, const void*
     return context.kernels.conv.direct(context, direct);
   }
   const Workspace::Scope scope(context.workspace);
-  void* columns = context.workspace.take_bytes(
-      static_cast<size_t>(s.chunk * s.columns) * size_of(args.dtype));
+  Columns source(context, args, s);
   for (int64_t first = 0; first < args.n; first += s.chunk) {
     const int64_t n = std::min(s.chunk, args.n - first);
-    PALIMPSEST_TRY(context.kernels.conv.im2col(
-        context, images(args, n, at(x, first * s.image, args.dtype), columns)));
+    void* columns = nullptr;
+    PALIMPSEST_TRY(source.of(x, first, n, columns));
     for (int64_t g = 0; g < args.groups; ++g) {
       // Transposed, so that the bias of a channel is one a column.
       GemmArgs gemm;
@@ -138,10 +168,13 @@ Status conv2d_backward_data(Context& context, const ConvArgs& args, const void* 
     return context.kernels.conv.direct(context, direct);
   }
   const Workspace::Scope scope(context.workspace);
-  void* columns = context.workspace.take_bytes(
-      static_cast<size_t>(s.chunk * s.columns) * size_of(args.dtype));
+  const bool pointwise = is_pointwise(args);
+  void* columns = pointwise ? nullptr
+                            : context.workspace.take_bytes(static_cast<size_t>(s.chunk * s.columns) *
+                                                           size_of(args.dtype));
   for (int64_t first = 0; first < args.n; first += s.chunk) {
     const int64_t n = std::min(s.chunk, args.n - first);
+    if (pointwise) columns = at(dx, first * s.image, args.dtype);
     for (int64_t g = 0; g < args.groups; ++g) {
       GemmArgs gemm;
       gemm.a = weights_of(args, s, weight, g).transposed();
@@ -150,6 +183,7 @@ Status conv2d_backward_data(Context& context, const ConvArgs& args, const void* 
       gemm.batch = n;
       PALIMPSEST_TRY(multiply(context, args, gemm));
     }
+    if (pointwise) continue;
     PALIMPSEST_TRY(context.kernels.conv.col2im(
         context, images(args, n, columns, at(dx, first * s.image, args.dtype))));
   }
@@ -168,8 +202,7 @@ Status conv2d_backward_weight(Context& context, const ConvArgs& args, const void
     return context.kernels.conv.direct_weight(context, direct);
   }
   const Workspace::Scope scope(context.workspace);
-  void* columns = context.workspace.take_bytes(
-      static_cast<size_t>(s.chunk * s.columns) * size_of(args.dtype));
+  Columns source(context, args, s);
   // One product an image, then their sum in a fixed order; the running sum is the first entry.
   void* partial = context.workspace.take_bytes(static_cast<size_t>((s.chunk + 1) * size) *
                                                size_of(args.dtype));
@@ -187,8 +220,8 @@ Status conv2d_backward_weight(Context& context, const ConvArgs& args, const void
   if (args.n == 0) return set_to_zero(dweight);
   for (int64_t first = 0; first < args.n; first += s.chunk) {
     const int64_t n = std::min(s.chunk, args.n - first);
-    PALIMPSEST_TRY(context.kernels.conv.im2col(
-        context, images(args, n, at(x, first * s.image, args.dtype), columns)));
+    void* columns = nullptr;
+    PALIMPSEST_TRY(source.of(x, first, n, columns));
     for (int64_t g = 0; g < args.groups; ++g) {
       GemmArgs gemm;
       gemm.a = outputs_of(args, s, dy, first, g);

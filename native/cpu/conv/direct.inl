@@ -326,6 +326,25 @@ Status direct_conv_weight(Context& context, const DirectConvArgs& a) {
 }  // namespace
 }  // namespace palimpsest::cpu::PALIMPSEST_LEVEL
 
+#include "cpu/conv/depthwise.inl"
+
+namespace palimpsest::cpu::PALIMPSEST_LEVEL {
+namespace {
+
+inline bool is_depthwise(const DirectConvArgs& a) { return a.groups == a.c && a.c == a.o; }
+
+template <typename V>
+Status any_conv(Context& context, const DirectConvArgs& a) {
+  return is_depthwise(a) ? depthwise_conv<V>(context, a) : direct_conv<V, kTileRows>(context, a);
+}
+template <typename V>
+Status any_conv_weight(Context& context, const DirectConvArgs& a) {
+  return is_depthwise(a) ? depthwise_conv_weight<V>(context, a) : direct_conv_weight<V, kTileRows>(context, a);
+}
+
+}  // namespace
+}  // namespace palimpsest::cpu::PALIMPSEST_LEVEL
+
 #define PALIMPSEST_JOIN2(a, b) a##b
 #define PALIMPSEST_JOIN(a, b) PALIMPSEST_JOIN2(a, b)
 
@@ -334,12 +353,10 @@ namespace palimpsest::cpu {
 void PALIMPSEST_JOIN(fill_conv_, PALIMPSEST_LEVEL)(KernelTable& table) {
   using namespace PALIMPSEST_LEVEL;
   table.conv.direct = [](Context& c, const DirectConvArgs& a) {
-    return a.dtype == DType::f64 ? direct_conv<VecF64, kTileRows>(c, a)
-                                 : direct_conv<VecF32, kTileRows>(c, a);
+    return a.dtype == DType::f64 ? any_conv<VecF64>(c, a) : any_conv<VecF32>(c, a);
   };
   table.conv.direct_weight = [](Context& c, const DirectConvArgs& a) {
-    return a.dtype == DType::f64 ? direct_conv_weight<VecF64, kTileRows>(c, a)
-                                 : direct_conv_weight<VecF32, kTileRows>(c, a);
+    return a.dtype == DType::f64 ? any_conv_weight<VecF64>(c, a) : any_conv_weight<VecF32>(c, a);
   };
 }
 

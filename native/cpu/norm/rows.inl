@@ -13,6 +13,31 @@ namespace {
 
 constexpr int64_t kMostRowBlocks = 64;
 
+// Sum of f(i) for i < n: in 64 lanes, four vectors at least, that are added up as a tree. One vector's chain
+// of additions would take longer than the row takes to come from memory.
+template <typename T, typename F>
+inline double row_sum(int64_t n, const F& f) {
+  constexpr int64_t kWide = 64, kNarrow = 16;
+  T lanes[kWide] = {};
+  int64_t i = 0;
+  for (; i + kWide <= n; i += kWide) {
+#pragma GCC ivdep
+    for (int64_t l = 0; l < kWide; ++l) lanes[l] += f(i + l);
+  }
+  for (; i + kNarrow <= n; i += kNarrow) {
+#pragma GCC ivdep
+    for (int64_t l = 0; l < kNarrow; ++l) lanes[l] += f(i + l);
+  }
+  double rest = 0;
+  for (; i < n; ++i) rest += f(i);
+#pragma GCC unroll 8
+  for (int64_t half = kWide / 2; half > 0; half /= 2) {
+#pragma GCC ivdep
+    for (int64_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+  }
+  return rest + lanes[0];
+}
+
 template <typename T>
 void norm_rows(Context& context, const RowNormArgs& a) {
   const int64_t n = a.width;
@@ -25,10 +50,10 @@ void norm_rows(Context& context, const RowNormArgs& a) {
       if (r + 1 < end) ask_for_row(x + n, n);
       T mean = 0;
       if (a.centered) {
-        mean = static_cast<T>(lane_sum<T>(n, [x](int64_t i) { return x[i]; }) / static_cast<double>(n));
+        mean = static_cast<T>(row_sum<T>(n, [x](int64_t i) { return x[i]; }) / static_cast<double>(n));
         static_cast<T*>(a.mean)[r] = mean;
       }
-      const double squares = lane_sum<T>(n, [x, mean](int64_t i) {
+      const double squares = row_sum<T>(n, [x, mean](int64_t i) {
         const T d = x[i] - mean;
         return d * d;
       });
@@ -59,11 +84,11 @@ void norm_row_backward(const RowNormArgs& a, const T* x, const T* dy, const T* w
   T shift = 0;
   double dot;
   if (weight != nullptr) {
-    if (a.centered) shift = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return dy[i] * weight[i]; }) / width);
-    dot = lane_sum<T>(n, [=](int64_t i) { return dy[i] * weight[i] * (x[i] - mean); });
+    if (a.centered) shift = static_cast<T>(row_sum<T>(n, [=](int64_t i) { return dy[i] * weight[i]; }) / width);
+    dot = row_sum<T>(n, [=](int64_t i) { return dy[i] * weight[i] * (x[i] - mean); });
   } else {
-    if (a.centered) shift = static_cast<T>(lane_sum<T>(n, [=](int64_t i) { return dy[i]; }) / width);
-    dot = lane_sum<T>(n, [=](int64_t i) { return dy[i] * (x[i] - mean); });
+    if (a.centered) shift = static_cast<T>(row_sum<T>(n, [=](int64_t i) { return dy[i]; }) / width);
+    dot = row_sum<T>(n, [=](int64_t i) { return dy[i] * (x[i] - mean); });
   }
   const T slope = static_cast<T>(dot / width) * rstd * rstd;
 #pragma GCC ivdep

@@ -78,6 +78,8 @@ const Problem kProblems[] = {
     {2, 6, 12, 10, 6, 6, {3, 3, 1, 1, 1, 1, 1, 1}}, {2, 2, 11, 12, 3, 1, {3, 3, 1, 1, 2, 1, 2, 2}},
     {2, 3, 9, 8, 4, 1, {3, 3, 2, 2, 1, 1, 1, 1}},  {2, 3, 5, 5, 4, 1, {2, 2, 1, 1, 3, 3, 1, 1}},
     {1, 1, 1, 1, 1, 1, {1, 1, 1, 1, 0, 0, 1, 1}},  {2, 2, 3, 70, 2, 1, {3, 3, 1, 1, 1, 1, 1, 1}},
+    {3, 20, 9, 7, 33, 1, {1, 1, 1, 1, 0, 0, 1, 1}}, {19, 5, 9, 21, 5, 5, {5, 3, 1, 1, 2, 1, 1, 1}},
+    {2, 3, 12, 37, 3, 3, {3, 3, 1, 1, 2, 2, 2, 2}}, {5, 17, 8, 8, 17, 17, {3, 3, 1, 1, 0, 0, 1, 1}},
 };
 
 }  // namespace
@@ -123,6 +125,8 @@ TEST("conv: the same bits for any number of threads") {
   CHECK(same_for_any_threads([](Context& c) { return run<float>(c, kProblems[0]); }));
   CHECK(same_for_any_threads([](Context& c) { return run<float>(c, kProblems[3]); }));
   CHECK(same_for_any_threads([](Context& c) { return run<float>(c, kProblems[6]); }));
+  CHECK(same_for_any_threads([](Context& c) { return run<float>(c, kProblems[10]); }));
+  CHECK(same_for_any_threads([](Context& c) { return run<float>(c, kProblems[11]); }));
 }
 
 TEST("conv: pooling and its gradients agree with the definition") {
