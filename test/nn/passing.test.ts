@@ -28,7 +28,7 @@ const makers: ((generator: p.Generator) => nn.Module)[] = [
   () => new nn.GELU(),
   () => new nn.Tanh(),
   () => new nn.LayerNorm(width),
-  () => new nn.Dropout(0.3),
+  () => new nn.Dropout(0.3, { generator: new p.Generator(9) }),
   () => new nn.Sequential(),
   (generator) => new nn.Sequential(new nn.Linear(width, width, { generator }), new nn.ReLU()),
   (generator) => new nn.TransformerBlock(width, 2, { generator }),
@@ -71,7 +71,6 @@ function step(kinds: number[], looks: Look[], times: number) {
   const { net, kept } = build(kinds, looks)
   const x = p.randn([2, 3, width], { generator: new p.Generator(3), requiresGrad: true })
   return p.scope(() => {
-    p.manualSeed(9)
     const y = net.call(x)
     const loss = y.square().sum()
     for (let i = 1; i < times; i++) loss.backward(undefined, { retainGraph: true })
