@@ -152,46 +152,100 @@ void eliminate(T l, const T* u, T* row) {
   }
 }
 
+// The first of the entries [begin, end) with the largest magnitude.
+template <typename T>
+int64_t largest_entry(const T* x, int64_t begin, int64_t end) {
+  using V = Vector<T>;
+  V most = V::zero();
+  for (int64_t i = begin; i < end; i += V::width) most = max(abs(V::load(x + i, end - i)), most);
+  T lanes[V::width];
+  most.store(lanes);
+  T top = 0;
+  for (T lane : lanes) top = lane > top ? lane : top;
+  for (int64_t i = begin; i < end; ++i) {
+    if (__builtin_fabs(x[i]) == top) return i;
+  }
+  return begin;  // NaN alone
+}
+
+constexpr int64_t kInner = 8;  // columns between updates of the panel's rest
+
+// Columns [last, cols) less what the kInner columns before `last` take from them. p's columns are `ld` apart.
+template <typename T>
+void update_rest(T* p, int64_t ld, int64_t rows, int64_t first, int64_t last, int64_t cols) {
+  using V = Vector<T>;
+  T factors[kTriangle][kInner];
+  for (int64_t k = first; k < last; ++k) {
+    for (int64_t c = last; c < cols; ++c) {
+      const T u = p[c * ld + k];
+      factors[c][k - first] = -u;
+      axpy(-u, p + k * ld + k + 1, p + c * ld + k + 1, last - k - 1);
+    }
+  }
+  // Whole vectors: what follows the last row is zero, and stays so.
+  for (int64_t i = last; i < rows; i += V::width) {
+    V l[kInner];
+#pragma GCC unroll 8
+    for (int64_t k = 0; k < kInner; ++k) l[k] = V::load(p + (first + k) * ld + i);
+    for (int64_t c = last; c < cols; ++c) {
+      V x = V::load(p + c * ld + i);
+#pragma GCC unroll 8
+      for (int64_t k = 0; k < kInner; ++k) x = fma(V::set(factors[c][k]), l[k], x);
+      x.store(p + c * ld + i);
+    }
+  }
+}
+
+// On a copy by columns, so that vectors run along rows and none is spent on columns that are done.
 template <typename T>
 void lu_panel(Context&, T* a, int64_t stride, int64_t rows, int64_t cols, int64_t place, int32_t* pivots,
               int32_t* failed) {
+  using V = Vector<T>;
   Workspace& local = Workspace::local();
   const Workspace::Scope scope(local);
-  T* const p = local.take<T>(rows * kTriangle);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t c = 0; c < kTriangle; ++c) {
-      p[i * kTriangle + c] = c < cols ? a[i * stride + c] : T(0);
+  const int64_t ld = (rows + 15) / 16 * 16 + 16;
+  T* const p = local.take<T>(ld * kTriangle);
+  constexpr int64_t kRows = 16;
+  for (int64_t i0 = 0; i0 < rows; i0 += kRows) {
+    const int64_t i1 = smaller(rows, i0 + kRows);
+    for (int64_t c = 0; c < cols; ++c) {
+      for (int64_t i = i0; i < i1; ++i) p[c * ld + i] = a[i * stride + c];
     }
   }
-  alignas(64) T u[kTriangle];
-  for (int64_t j = 0; j < cols && j < rows; ++j) {
-    int64_t best = j;
-    for (int64_t i = j + 1; i < rows; ++i) {
-      if (__builtin_fabs(p[i * kTriangle + j]) > __builtin_fabs(p[best * kTriangle + j])) best = i;
-    }
-    pivots[j] = static_cast<int32_t>(place + best);
-    if (best != j) {
-      for (int64_t c = 0; c < kTriangle; ++c) {
-        const T kept = p[j * kTriangle + c];
-        p[j * kTriangle + c] = p[best * kTriangle + c];
-        p[best * kTriangle + c] = kept;
+  for (int64_t c = 0; c < cols; ++c) {
+    std::memset(p + c * ld + rows, 0, static_cast<size_t>(ld - rows) * sizeof(T));
+  }
+  const int64_t steps = smaller(rows, cols);
+  for (int64_t first = 0; first < steps; first += kInner) {
+    const int64_t last = smaller(steps, first + kInner);
+    for (int64_t j = first; j < last; ++j) {
+      T* const column = p + j * ld;
+      const int64_t best = largest_entry(column, j, rows);
+      pivots[j] = static_cast<int32_t>(place + best);
+      for (int64_t c = 0; best != j && c < cols; ++c) {
+        const T kept = p[c * ld + j];
+        p[c * ld + j] = p[c * ld + best];
+        p[c * ld + best] = kept;
+      }
+      if (column[j] == 0) {
+        if (*failed < 0) *failed = static_cast<int32_t>(place + j);
+        continue;
+      }
+      const V pivot = V::set(column[j]);
+      for (int64_t i = j + 1; i < rows; i += V::width) {
+        (V::load(column + i, rows - i) / pivot).store(column + i, rows - i);
+      }
+      for (int64_t c = j + 1; c < last; ++c) {
+        axpy(-p[c * ld + j], column + j + 1, p + c * ld + j + 1, rows - j - 1);
       }
     }
-    const T pivot = p[j * kTriangle + j];
-    if (pivot == 0) {
-      if (*failed < 0) *failed = static_cast<int32_t>(place + j);
-      continue;
-    }
-    for (int64_t c = 0; c < kTriangle; ++c) u[c] = c > j ? p[j * kTriangle + c] : T(0);
-    for (int64_t i = j + 1; i < rows; ++i) {
-      T* row = p + i * kTriangle;
-      const T l = row[j] / pivot;
-      row[j] = l;
-      eliminate(l, u, row);
-    }
+    if (last < cols) update_rest(p, ld, rows, first, last, cols);
   }
-  for (int64_t i = 0; i < rows; ++i) {
-    std::memcpy(a + i * stride, p + i * kTriangle, static_cast<size_t>(cols) * sizeof(T));
+  for (int64_t i0 = 0; i0 < rows; i0 += kRows) {
+    const int64_t i1 = smaller(rows, i0 + kRows);
+    for (int64_t i = i0; i < i1; ++i) {
+      for (int64_t c = 0; c < cols; ++c) a[i * stride + c] = p[c * ld + i];
+    }
   }
 }
 
@@ -236,8 +290,17 @@ void solve_block(Context& context, const Matrix& l, bool lower, bool unit, const
     }
   }
   context.parallel_chunks(x.cols, kSolveChunk, [&](int64_t begin, int64_t end) {
+    using V = Vector<T>;
+    constexpr int kTogether = 4;
     alignas(64) T buffer[kTriangle * kSolveChunk];
     const int64_t width = end - begin;
+    // Whole vectors are worked on.
+    constexpr int64_t kStep = kTogether * V::width;
+    static_assert(kSolveChunk % kStep == 0);
+    const int64_t worked = (width + kStep - 1) / kStep * kStep;
+    for (int64_t i = 0; i < n && worked > width; ++i) {
+      std::memset(buffer + i * kSolveChunk + width, 0, static_cast<size_t>(worked - width) * sizeof(T));
+    }
     T* const at = static_cast<T*>(x.data) + begin * x.col_stride;
     if (x.col_stride == 1) {
       for (int64_t i = 0; i < n; ++i) {
@@ -253,15 +316,24 @@ void solve_block(Context& context, const Matrix& l, bool lower, bool unit, const
     }
     for (int64_t step = 0; step < n; ++step) {
       const int64_t i = lower ? step : n - 1 - step;
-      T* row = buffer + i * kSolveChunk;
+      const T* factors = triangle + i * kTriangle;
       const int64_t first = lower ? 0 : i + 1;
       const int64_t last = lower ? i : n;
-      for (int64_t j = first; j < last; ++j) {
-        axpy(-triangle[i * kTriangle + j], buffer + j * kSolveChunk, row, width);
-      }
-      if (!unit) {
-        const T pivot = triangle[i * kTriangle + i];
-        for (int64_t c = 0; c < width; ++c) row[c] = row[c] / pivot;
+      for (int64_t c = 0; c < width; c += kStep) {
+        // The row's vectors stay in registers while the others pass.
+        T* const row = buffer + i * kSolveChunk + c;
+        V sums[kTogether];
+        for (int v = 0; v < kTogether; ++v) sums[v] = V::load(row + v * V::width);
+        for (int64_t j = first; j < last; ++j) {
+          const V factor = V::set(-factors[j]);
+          const T* const other = buffer + j * kSolveChunk + c;
+          for (int v = 0; v < kTogether; ++v) {
+            sums[v] = fma(factor, V::load(other + v * V::width), sums[v]);
+          }
+        }
+        for (int v = 0; v < kTogether; ++v) {
+          (unit ? sums[v] : sums[v] / V::set(factors[i])).store(row + v * V::width);
+        }
       }
     }
     for (int64_t i = 0; i < n && x.col_stride == 1; ++i) {

@@ -6,7 +6,8 @@
 // A is taken in strips of 32 lines (rows of A, or columns for the transpose), along which the sum runs in
 // units of 32. While one chunk of units is multiplied, the next is split by the vector unit, which is idle
 // otherwise, and the one after that is fetched: so A is read at memory's pace and written nowhere. The
-// panel is split once a call; a block of units of it stays in L2 while the strips of a task pass.
+// panel is split once a call. A's rows are read in long runs in both directions: whole, or one unit of rows
+// across a task's columns.
 // Infinities and NaN have no such parts: they give NaN.
 
 #include "cpu/simd/amx.h"
@@ -27,7 +28,7 @@ constexpr int64_t kStrip = 32;
 constexpr int64_t kUnit = 32;
 constexpr int64_t kTileFloats = 256;
 constexpr int64_t kPlaneBytes = 2 * kTileBytes;  // of a strip
-constexpr int kAhead = 3;
+constexpr int kAhead = 3;      // chunks between the one split and the one fetched
 constexpr int64_t kChunk = 2;  // units
 constexpr int64_t kSmallest = 64;  // sides below it are mostly padding
 
@@ -73,7 +74,7 @@ struct Plan {
   float* sums;    // of line `first`, column 0
   int64_t sums_stride;
   float* edge;  // sums of a strip that is not whole, for products with A itself
-  int64_t block_units;
+  int64_t block_units;  // of the sum, before the next strip
 
   int64_t units() const { return divide_up(depth, kUnit); }
   int64_t strips() const { return divide_up(lines, kStrip); }
@@ -411,22 +412,26 @@ void multiply_transposed(Context& context, const float* a, int64_t stride, int64
   const Workspace::Scope scope(context.workspace);
   const std::byte* const panel = split_panel<true, kPlanes>(context, q, rows, width);
   const int64_t chunk = cols >= 4096 ? 512 : cols >= 512 ? 128 : 64;
-  in_parts(context, rows, cols, width, chunk, kUnit, z, [&](int64_t first, int64_t n, int64_t begin, int64_t end, float* to) {
+  const auto task = [&](int64_t first, int64_t n, int64_t begin, int64_t end, float* to) {
     Workspace& local = Workspace::local();
     const Workspace::Scope inner(local);
     float* const sums = local.take<float>(width * chunk);
     std::memset(sums, 0, static_cast<size_t>(width * chunk) * sizeof(float));
-    run_task<true, kPlanes>({a, stride, first, n, begin, end - begin, panel + begin / kUnit * (width / 16) * kPlanes * kTileBytes,
-                    width / 16, sums, 16, nullptr, 1});
+    run_task<true, kPlanes>({a, stride, first, n, begin, end - begin,
+                             panel + begin / kUnit * (width / 16) * kPlanes * kTileBytes, width / 16,
+                             sums, 16, nullptr, 1});
     for (int64_t c = 0; c < n; c += 16) {
       for (int64_t j = 0; j < width; j += 16) {
         __m512i r[16];
-        for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_si512(sums + c / 32 * 32 * width + (j / 16 * 2 + c / 16 % 2) * kTileFloats + i * 16);
+        const float* const tile =
+            sums + c / kStrip * kStrip * width + (j / 16 * 2 + c / 16 % 2) * kTileFloats;
+        for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_si512(tile + i * 16);
         avx512::transpose16(r);
         for (int64_t i = 0; i < smaller(16, n - c); ++i) _mm512_storeu_si512(to + (c + i) * width + j, r[i]);
       }
     }
-  });
+  };
+  in_parts(context, rows, cols, width, chunk, kUnit, z, task);
 }
 
 }  // namespace
