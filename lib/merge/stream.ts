@@ -39,6 +39,8 @@ export interface Sources {
   readonly count: number
   /** All pieces of floating tensors, in order. */
   pieces(): Iterable<Piece>
+  /** A part in (0, 1] of each piece's rows, side by side, at places that differ from piece to piece. */
+  sample(part: number): Iterable<Piece>
 }
 
 /** A way of merging. */
@@ -163,6 +165,25 @@ class Checkpoints implements Sources {
         }
         return delta
       },
+    }
+  }
+
+  *sample(part: number): Iterable<Piece> {
+    let turn = 0
+    for (const name of this.first.names) {
+      if (!this.isFloating(name)) continue
+      const rows = this.first.info(name).shape[0]
+      for (const range of this.ranges(name)) {
+        if (rows === undefined || rows === 0) {
+          yield this.piece(name, null)
+          continue
+        }
+        const [from, to] = range ?? [0, rows]
+        const length = Math.max(1, Math.round((to - from) * part))
+        turn = (turn + 0.6180339887498949) % 1
+        const start = from + Math.floor(turn * (to - from - length + 1))
+        yield this.piece(name, [start, start + length])
+      }
     }
   }
 

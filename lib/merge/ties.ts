@@ -38,37 +38,97 @@ function binOf(counts: Float64Array, wanted: number): { bin: number; left: numbe
   return { bin, left }
 }
 
+/** Calls use(i, task vector i) for pieces of the checkpoints of which `wanted` says so; returns their entries. */
+function each(
+  pieces: Iterable<Piece>,
+  wanted: (i: number) => boolean,
+  use: (i: number, delta: Tensor) => void,
+): number {
+  let total = 0
+  for (const piece of pieces) {
+    noGrad(() =>
+      scope(() => {
+        total += piece.base().size
+        for (let i = 0; i < piece.count; i++) {
+          if (!wanted(i)) continue
+          const delta = piece.task(i)
+          use(i, delta)
+          delta.dispose()
+        }
+      }),
+    )
+  }
+  return total
+}
+
+const upperTables = (n: number) => Array.from({ length: n }, () => new Float64Array(1 << 15))
+
+/** One entry in so many is sampled. */
+const sampled = 64
+
 /**
- * The k-th largest magnitude of each task vector: magnitudes of float32 are ordered as their bits, so
- * that counting the upper 15, then the lower 16 of those that share them, takes two passes, no sort, and
- * memory that does not depend on the checkpoints' size.
+ * For each checkpoint the upper bits that the k-th largest magnitude probably has, by a sample: bins within
+ * six standard deviations of independent draws, at most `most`.
+ */
+function guess(sources: Sources, density: number, most = 4): number[][] {
+  const counts = upperTables(sources.count)
+  const total = each(
+    sources.sample(1 / sampled),
+    () => true,
+    (i, delta) => count(delta, -1, counts[i] as Float64Array),
+  )
+  const margin = 6 * Math.sqrt(total * density * (1 - density)) + 1
+  const at = (rank: number, i: number) =>
+    binOf(counts[i] as Float64Array, Math.min(Math.max(rank, 1), Math.max(total, 1))).bin
+  return counts.map((_, i) => {
+    const [low, middle, high] = [1, 0, -1].map((side) => at(density * total + side * margin, i))
+    const bins = Array.from(
+      { length: (high as number) - (low as number) + 1 },
+      (_, j) => (low as number) + j,
+    )
+    const distance = (bin: number) => Math.abs(bin - (middle as number))
+    return bins.sort((a, b) => distance(a) - distance(b)).slice(0, most)
+  })
+}
+
+/**
+ * The k-th largest magnitude of each task vector, exactly: magnitudes of float32 are ordered as their bits,
+ * so that counts of the upper 15, and of the lower 16 among those that share the k-th's upper ones, name it,
+ * in memory that does not depend on the checkpoints' size. Lower bits are counted in the same reading for
+ * the upper ones that a sample expects; only where it was wrong is a checkpoint read again.
  */
 function thresholds(sources: Sources, density: number): number[] {
-  let total = 0
-  const each = (use: (i: number, delta: Tensor) => void) => {
-    total = 0
-    for (const piece of sources.pieces()) {
-      noGrad(() =>
-        scope(() => {
-          total += piece.base().size
-          for (let i = 0; i < sources.count; i++) {
-            const delta = piece.task(i)
-            use(i, delta)
-            delta.dispose()
-          }
-        }),
-      )
-    }
-  }
-  const upper = Array.from({ length: sources.count }, () => new Float64Array(1 << 15))
-  each((i, delta) => count(delta, -1, upper[i] as Float64Array))
+  const upper = upperTables(sources.count)
+  const lower = guess(sources, density).map(
+    (bins) => new Map(bins.map((bin) => [bin, new Float64Array(1 << 16)])),
+  )
+  const total = each(
+    sources.pieces(),
+    () => true,
+    (i, delta) => {
+      count(delta, -1, upper[i] as Float64Array)
+      for (const [bin, counts] of lower[i] as Map<number, Float64Array>) count(delta, bin, counts)
+    },
+  )
   const wanted = Math.max(1, Math.round(density * total))
   const bins = upper.map((counts) => binOf(counts, wanted))
-  const lower = bins.map(() => new Float64Array(1 << 16))
-  each((i, delta) => count(delta, bins[i]?.bin as number, lower[i] as Float64Array))
-  return lower.map((counts, i) => {
-    const { bin, left } = bins[i] as { bin: number; left: number }
-    const bits = (bin << 16) | binOf(counts, left).bin
+  const missed = bins.map(({ bin }, i) => {
+    if (lower[i]?.has(bin)) return false
+    lower[i]?.set(bin, new Float64Array(1 << 16))
+    return true
+  })
+  if (missed.includes(true)) {
+    each(
+      sources.pieces(),
+      (i) => missed[i] as boolean,
+      (i, delta) => {
+        const bin = bins[i]?.bin as number
+        count(delta, bin, lower[i]?.get(bin) as Float64Array)
+      },
+    )
+  }
+  return bins.map(({ bin, left }, i) => {
+    const bits = (bin << 16) | binOf(lower[i]?.get(bin) as Float64Array, left).bin
     return new Float32Array(Uint32Array.of(bits).buffer)[0] as number
   })
 }

@@ -10,6 +10,7 @@ import {
   randn,
   ShapeError,
   Tensor,
+  zeros,
 } from '../../lib/index.js'
 import { loadSafetensors, saveSafetensors } from '../../lib/io/index.js'
 import { svd } from '../../lib/linalg/index.js'
@@ -112,6 +113,45 @@ test('ties is trim, elect, disjoint mean over whole vectors', async (t) => {
       )
     }
   }
+})
+
+test('ties keeps exactly what reaches the k-th magnitude, whatever its sample of rows shows', async (t) => {
+  const [from, to] = ['zero', 'large'].map((name) => join(folder, `${name}.safetensors`)) as [
+    string,
+    string,
+  ]
+  const size = [600, 500]
+  // Alike everywhere; rows of scales that a few rows do not tell; equal numbers.
+  const fills = [
+    (x: number) => x,
+    (x: number, row: number) => x * 2 ** (row % 13),
+    (x: number) => Math.round(x * 4) / 4,
+  ]
+  saveSafetensors(from, { w: zeros(size), v: zeros([3000]) })
+  for (const fill of fills) {
+    const w = randn(size, { generator: new Generator(3) })
+    const v = randn([3000], { generator: new Generator(4) })
+    const values = w.data
+    for (let i = 0; i < values.length; i++) {
+      values[i] = fill(values[i] as number, Math.floor(i / 500))
+    }
+    saveSafetensors(to, { w, v })
+    const magnitudes = new Float32Array(w.size + v.size)
+    magnitudes.set(values.map(Math.abs))
+    magnitudes.set(v.data.map(Math.abs), w.size)
+    magnitudes.sort()
+    for (const density of [0.001, 0.2, 0.9]) {
+      mergeCheckpoints({ models: [to], base: from, out, method: ties({ density }) })
+      const merged = loadSafetensors(out)
+      const kept = Math.round(density * magnitudes.length)
+      const limit = magnitudes[magnitudes.length - kept] as number
+      for (const [name, x] of [['w', w] as const, ['v', v] as const]) {
+        const [before, after] = [x.data, merged[name]?.data]
+        t.notOk(before.some((y, i) => after?.[i] !== (Math.abs(y) >= limit ? y : 0)))
+      }
+    }
+  }
+  for (const path of [from, to]) rmSync(path)
 })
 
 test('opcm: projection, norm law, repeated model', async (t) => {
