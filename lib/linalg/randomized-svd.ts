@@ -116,7 +116,9 @@ function prepare(a: ArrayLike, rank: number, options: RandomizedSvdOptions): Pre
  * Martinsson & Tropp 2011, algorithms 4.4 and 5.1): a is read 2·powerIterations + 2 times, as it
  * lies. Expected error in the spectral norm (their corollary 10.10): at most
  * (1 + √(r/(p − 1)) + e√(r + p)/p · √(min(m, n) − r))^(1/(2q + 1)) times σ_{r+1}, with p oversamples
- * and q iterations. Signs are fixed as svd fixes them; the same bits for any number of threads. No
+ * and q iterations. Where the CPU has tile registers (AMX), float32 products before the last two keep 16
+ * bits: they only turn the panel, and the last two, in full, leave no more error than float32 does. Signs
+ * are fixed as svd fixes them; the same bits for any number of threads. No
  * gradient. On another device a panel of up to 96 columns stays there with a; wider ones, an adaptive
  * rank and other methods go by way of the CPU.
  *
