@@ -17,7 +17,11 @@ const geometry = fc
     n: fc.integer({ min: 1, max: 3 }),
     groups: fc.integer({ min: 1, max: 3 }),
     perGroup: pair(1, 3),
-    size: pair(1, 9),
+    // Wide ones fill whole vectors.
+    size: fc.oneof(
+      pair(1, 9),
+      fc.tuple(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 10, max: 40 })),
+    ) as fc.Arbitrary<Pair>,
     kernel: pair(1, 4),
     stride: pair(1, 3),
     padding: pair(0, 2),
