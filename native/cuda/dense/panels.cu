@@ -51,6 +51,8 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
     block_largest(largest, best);
+    // Below this 1/pivot is no number.
+    const bool usable = largest >= 0x1p-1022;
     T* const top = a + j * stride;
     if (warp == 0 && lane < cols && best != j) {
       const T kept = top[lane];
@@ -59,15 +61,16 @@ __global__ void __launch_bounds__(kThreads)
     }
     if (threadIdx.x == 0) {
       pivots[j] = static_cast<int32_t>(place + best);
-      if (!(largest > 0) && *failed < 0) *failed = static_cast<int32_t>(place + j);
+      if (!usable && *failed < 0) *failed = static_cast<int32_t>(place + j);
     }
     __syncthreads();
-    if (largest > 0) {
-      const T pivot = top[j];
+    if (usable) {
+      // One division a column: in the loop it would be a call, with registers put aside for it.
+      const double inverse = 1 / static_cast<double>(top[j]);
       const T u = lane > j && lane < cols ? top[lane] : T(0);
       for (int64_t i = j + 1 + warp; i < rows; i += kWarps) {
         T* const row = a + i * stride;
-        const T factor = row[j] / pivot;
+        const T factor = static_cast<T>(static_cast<double>(row[j]) * inverse);
         __syncwarp();
         if (lane == j) row[lane] = factor;
         if (lane > j && lane < cols) row[lane] -= factor * u;
