@@ -81,7 +81,8 @@ void matvec_transposed(Context& context, const T* a, int64_t stride, int64_t row
                        cols, x, alpha, beta, y));
 }
 
-// An upper triangle is solved as a lower one whose rows and columns are numbered from the end.
+// An upper triangle is solved as a lower one whose rows and columns are numbered from the end. A thread takes
+// one right side and no more: a loop would have the whole triangle kept in registers.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     solve_kernel(const Matrix l, bool lower, bool unit, const Matrix x) {
@@ -100,35 +101,33 @@ __global__ void __launch_bounds__(kThreads)
     triangle[i][j] = value;
   }
   __syncthreads();
-  for (int64_t c = global_thread(); c < x.cols; c += all_threads()) {
-    T* const column = static_cast<T*>(x.data) + c * x.col_stride;
-    T own[kSide];
+  const int64_t c = global_thread();
+  if (c >= x.cols) return;
+  T* const column = static_cast<T*>(x.data) + c * x.col_stride;
+  T own[kSide];
 #pragma unroll
-    for (int i = 0; i < kSide; ++i) own[i] = i < n ? column[(lower ? i : n - 1 - i) * x.row_stride] : T(0);
+  for (int i = 0; i < kSide; ++i) own[i] = i < n ? column[(lower ? i : n - 1 - i) * x.row_stride] : T(0);
 #pragma unroll
-    for (int i = 0; i < kSide; ++i) {
-      T sum = own[i];
+  for (int i = 0; i < kSide; ++i) {
+    T sum = own[i];
 #pragma unroll
-      for (int j = 0; j < i; ++j) sum -= triangle[i][j] * own[j];
-      own[i] = sum / triangle[i][i];
-    }
-#pragma unroll
-    for (int i = 0; i < kSide; ++i) {
-      if (i < n) column[(lower ? i : n - 1 - i) * x.row_stride] = own[i];
-    }
+    for (int j = 0; j < i; ++j) sum -= triangle[i][j] * own[j];
+    own[i] = sum / triangle[i][i];
+    if (i < n) column[(lower ? i : n - 1 - i) * x.row_stride] = own[i];
   }
 }
 
 template <typename T>
 void solve_block(Context& context, const Matrix& l, bool lower, bool unit, const Matrix& x) {
-  keep(context, launch(context, solve_kernel<T>, blocks_for(context, x.cols, kThreads), kThreads, 0, l, lower, unit, x));
+  keep(context, launch(context, solve_kernel<T>, static_cast<unsigned>(ceil_div(x.cols, kThreads)), kThreads, 0, l, lower, unit, x));
 }
 
 // Columns are independent of each other; a thread carries out all exchanges of its own.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     exchange_kernel(T* a, int64_t stride, int64_t cols, int64_t first, int64_t count, const int32_t* pivots) {
   for (int64_t c = global_thread(); c < cols; c += all_threads()) {
+#pragma unroll 1
     for (int64_t j = 0; j < count; ++j) {
       const int64_t other = pivots[j];
       if (other == first + j) continue;
