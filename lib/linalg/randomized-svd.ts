@@ -8,6 +8,8 @@ import { shownShape } from '../tensor/shape.js'
 import { emptyLike, type Prepared, resultOf, run, runLater, stackOf } from './factor.js'
 import type { Svd } from './svd.js'
 
+// In the order of Normalizer in native/include/palimpsest/ops/randomized_svd.h.
+const normalizers = ['none', 'qr', 'lu'] as const
 const methods = ['power', 'block-krylov', 'single-pass'] as const
 
 /** Options of randomizedSvd. */
@@ -23,11 +25,12 @@ export interface RandomizedSvdOptions {
    */
   powerIterations?: 'auto' | number
   /**
-   * Between products: 'qr' orthonormalizes the panel, 'none' leaves it. 'auto' (default) is 'qr': by
-   * Cholesky's method it costs less than the LU that scikit-learn puts there, and keeps the small
-   * singular values that float32 loses without.
+   * Between products: 'qr' orthonormalizes the panel, 'lu' makes it the lower factor of LU with partial
+   * pivoting, 'none' leaves it ('block-krylov' then takes 'qr'). 'auto' (default) is 'qr', where
+   * scikit-learn takes 'none' for up to two iterations and else 'lu': by Cholesky's method it costs less
+   * than LU, and keeps the small singular values that float32 loses without.
    */
-  normalizer?: 'auto' | 'qr' | 'none'
+  normalizer?: 'auto' | (typeof normalizers)[number]
   /** Of the random panel; 0 by default: the same input gives the same bits. */
   seed?: number
   /**
@@ -56,13 +59,13 @@ function prepare(a: ArrayLike, rank: number, options: RandomizedSvdOptions): Pre
   checkInteger(oversamples, 'oversamples', 0, 2 ** 31)
   checkInteger(seed, 'seed', 0)
   checkNumber(tolerance, 'tolerance', 0, 1)
-  checkChoice(normalizer, 'normalizer', ['auto', 'qr', 'none'] as const)
+  checkChoice(normalizer, 'normalizer', ['auto', ...normalizers] as const)
   const methodNumber = methods.indexOf(checkChoice(method, 'method', methods))
   // As takes_device_matrices in native/ops/device_svd.cpp decides.
   const stack = stackOf(a, 'a', (rows, cols, streamed) => {
     const width = Math.ceil((Math.min(rank, rows, cols) + oversamples) / 16) * 16
     const narrow = width <= 96 && width < Math.min(rows, cols)
-    return streamed && narrow && method === 'power' && tolerance === 0
+    return streamed && narrow && method === 'power' && normalizer !== 'lu' && tolerance === 0
   })
   const { rows, cols, leading } = stack
   const short = Math.min(rows, cols)
@@ -85,7 +88,7 @@ function prepare(a: ArrayLike, rank: number, options: RandomizedSvdOptions): Pre
     rank,
     oversamples,
     iterations,
-    normalizer !== 'none',
+    normalizers.indexOf(normalizer === 'auto' ? 'qr' : normalizer),
     methodNumber,
     seed,
     tolerance,
@@ -120,7 +123,7 @@ function prepare(a: ArrayLike, rank: number, options: RandomizedSvdOptions): Pre
  * bits: they only turn the panel, and the last two, in full, leave no more error than float32 does. Signs
  * are fixed as svd fixes them; the same bits for any number of threads. No
  * gradient. On another device a panel of up to 96 columns stays there with a; wider ones, an adaptive
- * rank and other methods go by way of the CPU.
+ * rank, 'lu' and other methods go by way of the CPU.
  *
  * @param a […, m, n], float32 or float64, any strides; leading axes are a batch
  * @param rank how many; min(m, n) where it is more. A panel as wide as a gives the exact decomposition.

@@ -155,7 +155,7 @@ auto svd(Call& call) {
   };
 }
 
-// randomizedSvd(a, u, s, vt); then rank, oversamples, powerIterations, normalize, method, seed,
+// randomizedSvd(a, u, s, vt); then rank, oversamples, powerIterations, normalizer, method, seed,
 // tolerance; returns the rank found (of the last matrix)
 auto randomized_svd(Call& call) {
   const View a = stack(call, "a", Access::read);
@@ -167,7 +167,7 @@ auto randomized_svd(Call& call) {
   args.rank = call.integer("rank", 1, kMost);
   args.oversamples = call.integer("oversamples", 0, kMost);
   args.power_iterations = call.integer("powerIterations", 0, 1000);
-  args.normalize = call.flag();
+  args.normalizer = call.choice("normalizer", Normalizer::lu);
   args.method = call.choice("method", RangeFinder::single_pass);
   args.seed = static_cast<uint64_t>(call.integer("seed", 0, int64_t{1} << 53));
   args.tolerance = call.number();

@@ -50,10 +50,11 @@ class DeviceSketch {
       PALIMPSEST_TRY(rescale());
       PALIMPSEST_TRY(start(in_range));
     }
+    const bool normalizes = args_.normalizer == Normalizer::qr;
     for (int64_t i = 0; i < args_.power_iterations; ++i) {
-      if (args_.normalize) PALIMPSEST_TRY(orthonormalize(q_, m_, 1));
+      if (normalizes) PALIMPSEST_TRY(orthonormalize(q_, m_, 1));
       PALIMPSEST_TRY(product(false, q_, b_));
-      if (args_.normalize) PALIMPSEST_TRY(orthonormalize(b_, n_, 1));
+      if (normalizes) PALIMPSEST_TRY(orthonormalize(b_, n_, 1));
       PALIMPSEST_TRY(product(true, b_, q_));
     }
     PALIMPSEST_TRY(orthonormalize(q_, m_, 2));
@@ -233,8 +234,8 @@ Status on_device(Context& context, const RandomizedSvdArgs& args) {
 
 bool takes_device_matrices(const RandomizedSvdArgs& args) {
   const int64_t width = panel_width(args);
-  return args.method == RangeFinder::power && args.tolerance == 0 && width <= kPanelWidth &&
-         width < std::min(args.a.rows, args.a.cols) && (args.a.col_stride == 1 || args.a.row_stride == 1);
+  return args.method == RangeFinder::power && args.normalizer != Normalizer::lu && args.tolerance == 0 &&
+         width <= kPanelWidth && width < std::min(args.a.rows, args.a.cols) && (args.a.col_stride == 1 || args.a.row_stride == 1);
 }
 
 Status randomized_svd_on_device(Context& context, const RandomizedSvdArgs& args, int64_t& found) {

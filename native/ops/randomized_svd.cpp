@@ -5,7 +5,7 @@
 // device is faster at that: the last two, in full, give back what such an error took (the last but one is
 // half an iteration from a start that is off by 2⁻¹⁵ of A's norm).
 //
-// Panels are orthonormalized by Cholesky's method on their Gram matrix, summed in double: one pass
+// Panels are orthonormalized, unless LU is asked for between products, by Cholesky's method on their Gram matrix, summed in double: one pass
 // between products, where only the range counts, two for the bases that stay. A panel that is too
 // near rank deficiency for that goes through Householder reflections.
 
@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "ops/device_svd.h"
+#include "ops/lu.h"
 #include "ops/reduction.h"
-#include "ops/triangular.h"
 #include "palimpsest/ops/decompositions.h"
 
 namespace palimpsest {
@@ -67,9 +67,9 @@ class Sketch {
     q = blocks == 1 ? panel : context_.workspace.take<T>(m_ * width);
     for (int64_t i = 0; i < args_.power_iterations; ++i) {
       if (blocks > 1) keep(panel, step, q, width, i * step);
-      if (args_.normalize || blocks > 1) PALIMPSEST_TRY(orthonormalize(panel, m_, step, 1));
+      PALIMPSEST_TRY(normalize(panel, m_, step));
       PALIMPSEST_TRY(backward(panel, step, back, blocks == 1));
-      if (args_.normalize || blocks > 1) PALIMPSEST_TRY(orthonormalize(back, n_, step, 1));
+      PALIMPSEST_TRY(normalize(back, n_, step));
       PALIMPSEST_TRY(forward(back, step, panel, rough(args_.power_iterations - 1 - i)));
     }
     if (blocks > 1) keep(panel, step, q, width, (blocks - 1) * step);
@@ -224,6 +224,18 @@ class Sketch {
                            row_major(b, n_, width_).transposed()));
     return solve_in_place(context_, row_major(r, width_, width_), false, false,
                           row_major(b, n_, width_).transposed());
+  }
+
+  // A panel between two products. The blocks of a Krylov space need a basis that keeps its directions apart.
+  Status normalize(T* y, int64_t rows, int64_t width) {
+    const bool krylov = args_.method == RangeFinder::block_krylov;
+    if (args_.normalizer == Normalizer::none && !krylov) return {};
+    if (args_.normalizer != Normalizer::lu) return orthonormalize(y, rows, width, 1);
+    const Workspace::Scope scope(context_.workspace);
+    Lu<T> lu(context_, y, rows, width);
+    int32_t singular = -1;
+    PALIMPSEST_TRY(lu.factor(singular));
+    return lu.keep_lower();
   }
 
   // y ← an orthonormal basis of its range; r (width×width), where asked for, with y_before = y·r.

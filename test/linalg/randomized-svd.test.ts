@@ -121,10 +121,33 @@ test('rank-deficient, zero, tiny, huge, rank beyond the matrix, wide panels', as
   t.ok(
     a.sub(product(wide)).norm().item() < 1.05 * Math.hypot(...decay(140, 0.93).slice(120)) + 1e-5,
   )
-  for (const normalizer of ['qr', 'none'] as const) {
+  for (const normalizer of ['qr', 'lu', 'none'] as const) {
     const b = withSpectrum(90, 80, decay(60, 0.7))
     const got = randomizedSvd(b, 5, { normalizer, powerIterations: 2 })
     t.ok(b.sub(product(got)).norm().item() < 1.001 * Math.hypot(...decay(60, 0.7).slice(5)))
+  }
+})
+
+test('LU between products keeps what products alone would lose, and singular panels too', async (t) => {
+  // After six products without any, directions under 1e-3 of the first have left float32.
+  const values = [...decay(8, 0.2), ...decay(40, 0.9).map((x) => x * 1e-7)]
+  const a = withSpectrum(160, 120, values).to('float32')
+  const last = (normalizer: 'lu' | 'none') => {
+    const got = randomizedSvd(a, 8, { normalizer, powerIterations: 6 })
+    return Math.abs((got.s.data[7] as number) / (values[7] as number) - 1)
+  }
+  t.ok(last('lu') < 0.02, `${last('lu')}`)
+  t.ok(last('none') > 0.2, `${last('none')}`)
+  for (const [rank, width] of [
+    [3, 6],
+    [3, 70],
+    [0, 20],
+  ] as const) {
+    const low = withSpectrum(150, 130, [...Array(rank).fill(1), 0])
+    for (const method of ['power', 'block-krylov'] as const) {
+      const got = randomizedSvd(low, width, { normalizer: 'lu', method })
+      t.ok(low.sub(product(got)).norm().item() < 1e-12, `${method} ${rank} ${width}`)
+    }
   }
 })
 

@@ -232,8 +232,8 @@ Status encode(const Context& context, const Operand& o, int64_t tile, CUtensorMa
 
 template <int kColumns, bool kAcrossA, bool kAcrossB>
 Status run(Context& context, const GemmArgs& args, const Operand& a, const Operand& b) {
-  CUtensorMap map_a;
-  CUtensorMap map_b;
+  CUtensorMap map_a = {};
+  CUtensorMap map_b = {};
   PALIMPSEST_TRY(encode(context, a, kRows, map_a));
   PALIMPSEST_TRY(encode(context, b, kColumns, map_b));
   const Tiles tiles{ceil_div(args.d.rows, kRows), ceil_div(args.d.cols, kColumns), args.batch, args.symmetric};

@@ -16,6 +16,13 @@ enum class RangeFinder : uint8_t {
   single_pass,  // AΩ and ΨA from one reading of A (Tropp, Yurtsever, Udell & Cevher 2017)
 };
 
+// What becomes of a panel between products.
+enum class Normalizer : uint8_t {
+  none,
+  qr,  // an orthonormal basis of its range
+  lu,  // the lower triangular factor of LU with partial pivoting, its rows where they were
+};
+
 struct RandomizedSvdArgs {
   Matrix a;                     // m×n, f32 or f64, any strides
   Matrix u;                     // m×r with r = min(rank, m, n)
@@ -24,7 +31,7 @@ struct RandomizedSvdArgs {
   int64_t rank = 0;
   int64_t oversamples = 10;     // at least this many columns beyond rank; the width is rounded up
   int64_t power_iterations = 2; // q
-  bool normalize = true;        // orthonormalize between products
+  Normalizer normalizer = Normalizer::qr;
   RangeFinder method = RangeFinder::power;
   uint64_t seed = 0;
   // Where positive: the rank found is the least r with ‖A − A_r‖_F ≤ tolerance·‖A‖_F, at most `rank`.
