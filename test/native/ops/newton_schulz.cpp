@@ -200,7 +200,7 @@ TEST("Newton–Schulz: other normalizations, of any scale, on the short side") {
               auto args = arguments(both, both, 2, m, n, 3, compute, method);
               args.normalization = how;
               CHECK(orthogonalize(context, args).ok());
-              CHECK(error_of(both.data(), wanted) <= (compute == Compute::f32 ? 3e-6 : 0.02));
+              CHECK(error_of(both.data(), wanted) <= (compute == Compute::f32 ? 3e-6 : 0.025));
               std::vector<float> zero(size_t(m * n)), out(size_t(m * n), 7.0f);
               args = arguments(zero, out, 1, m, n, 3, compute, method);
               args.normalization = how;
