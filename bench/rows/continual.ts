@@ -42,5 +42,6 @@ function er(n: number, batch: number): Row {
 
 export const rows: RowMaker[] = [
   ['continual er 784-256-256-10 5x2000 128+128', () => er(2000, 128)],
+  ['continual er 784-256-256-10 5x1000 32+32', () => er(1000, 32)], // the Trainer's own batch size
   ['continual er 784-256-256-10 5x500 10+10', () => er(500, 10)],
 ]
