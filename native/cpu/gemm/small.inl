@@ -280,7 +280,7 @@ class SmallProduct {
   void compute_dots(const Epilogue& e, int64_t batch, int64_t top, int64_t bottom, int64_t left, int64_t right) {
     static constexpr auto kFour = dots_tiles<4>(std::make_integer_sequence<int, kDown>());
     static constexpr auto kOne = dots_tiles<1>(std::make_integer_sequence<int, kDown>());
-    constexpr int64_t kCols = kStrip;
+    constexpr int64_t kCols = (kStrip + 3) / 4 * 4;  // sums come four at a time
     const int64_t height = even_height(bottom - top, kDown);
     SmallTile<T> t{};
     t.a_row = m_.a.row_stride * static_cast<int64_t>(sizeof(T));
